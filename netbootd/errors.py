@@ -1,0 +1,46 @@
+"""The error tree: whose fault it is, what is wrong, what mends it.
+
+Three branches. `UserError` is for the person at the keyboard or the author of netbootd.toml; `PeerError`
+is for whoever sent us bytes; `HostError` is for the machine we run on (a missing package, a full disk).
+Every error carries one line that says what is wrong and, where we know it, a hint: what to do about it.
+"""
+
+
+class NetbootdError(Exception):
+    """Anything netbootd reports by itself; never shown with a traceback."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}; {self.hint}" if self.hint else self.message
+
+
+class UserError(NetbootdError):
+    """A command or a value that can't be accepted; nothing was changed."""
+
+    exit_code = 2
+
+
+class ConfigError(UserError):
+    """netbootd.toml can't be used. `problems` holds every fault found, one line each."""
+
+    exit_code = 3
+
+    def __init__(self, message: str, problems: tuple[str, ...] = (), hint: str = "") -> None:
+        super().__init__(message, hint)
+        self.problems = problems
+
+
+class PeerError(NetbootdError):
+    """What came over the wire is not what the protocol allows; counted, never fatal."""
+
+
+class HostError(NetbootdError):
+    """The head node lacks something: a package, a permission, space, an interface."""
+
+    exit_code = 4
