@@ -12,7 +12,9 @@ from netbootd.errors import UserError
 _MAC = re.compile(r"[0-9a-f]{2}([:-]?[0-9a-f]{2}){5}")
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _NAME_RANGE = re.compile(r"\[([^\[\]]*)\]")
-RESERVED_NAMES = frozenset({"localhost", "localhost4", "localhost6", "ip6-localhost", "ip6-loopback", "broadcasthost"})
+RESERVED_NAMES = frozenset(
+    {"localhost", "localhost4", "localhost6", "ip6-localhost", "ip6-loopback", "broadcasthost"}
+)
 MOST_NAMES = 10_000
 """The most names that one range may stand for; a slip of the finger shouldn't register a million."""
 
@@ -39,7 +41,9 @@ class Mac(str):
             raise UserError(f"{text[:40]!r} isn't a MAC address", "write it as 52:54:00:12:34:56")
         octets = bytes.fromhex(plain.replace(":", "").replace("-", ""))
         if octets[0] & 1 or not any(octets):
-            raise UserError(f"{text[:40]} is a group address, no network card has it", "copy it from the board's label")
+            raise UserError(
+                f"{text[:40]} is a group address, no network card has it", "copy it from the board's label"
+            )
         return super().__new__(cls, octets.hex(":"))
 
     @classmethod
@@ -84,10 +88,13 @@ def host_name(text: str) -> str:
     if name in RESERVED_NAMES:
         raise UserError(f"{name!r} always means the machine itself", "choose another name")
     if "." in name:
-        raise UserError(f"{text[:80]!r} has a dot", "give the name alone; the domain is a setting of the network")
+        raise UserError(
+            f"{text[:80]!r} has a dot", "give the name alone; the domain is a setting of the network"
+        )
     if not _LABEL.fullmatch(name):
         raise UserError(
-            f"{text[:80]!r} can't be a host name", "use 1 to 63 letters, digits and hyphens, no hyphen at either end (RFC 1123)"
+            f"{text[:80]!r} can't be a host name",
+            "use 1 to 63 letters, digits and hyphens, no hyphen at either end (RFC 1123)",
         )
     if name.isdigit():
         raise UserError(f"{name!r} would be read as an address", "put a letter into it")
@@ -98,7 +105,9 @@ def serial_number(text: str) -> str:
     """A board's serial number as it stands in its requests: lower-case letters and digits, at most 32."""
     serial = text.strip().lower().removeprefix("0x")
     if not re.fullmatch(r"[a-z0-9]{1,32}", serial):
-        raise UserError(f"{text[:40]!r} isn't a serial number", "write letters and digits only, as in bd989ae1")
+        raise UserError(
+            f"{text[:40]!r} isn't a serial number", "write letters and digits only, as in bd989ae1"
+        )
     return serial
 
 

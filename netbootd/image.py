@@ -1,0 +1,64 @@
+"""An image's generations, as values. Where they come from and how they are made is netbootd.images' business."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from netbootd.errors import UserError
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Generation:
+    """One immutable, numbered state of an image. `architecture` is uname's machine: x86_64, aarch64, armv7l."""
+
+    image: str
+    number: int
+    directory: Path
+    created: str
+    """UTC, ISO 8601."""
+    origin: str
+    """What it was made from, for the reader: a suite and mirror, a file's name."""
+    architecture: str
+    kernel_release: str
+    size: int
+    """Octets that the root file system's files hold."""
+    init: str = "/sbin/init"
+    kernel_args: str = ""
+    note: str = ""
+    remarks: tuple[str, ...] = ()
+    """What was found at import, and mended or not: one line each."""
+
+    @property
+    def root(self) -> Path:
+        """The root file system."""
+        return self.directory / "root"
+
+    @property
+    def boot(self) -> Path:
+        """What is served over TFTP and HTTP: vmlinuz, initrd, dtbs/ …"""
+        return self.directory / "boot"
+
+    @property
+    def label(self) -> str:
+        """debian@3, as it is written in commands."""
+        return f"{self.image}@{self.number}"
+
+
+def image_name(text: str) -> str:
+    """`text` if it can name an image (it becomes a directory and a part of URLs); else UserError."""
+    if not _NAME.fullmatch(text) or text == "current":
+        raise UserError(
+            f"{text[:80]!r} can't name an image",
+            "use 1 to 63 lower-case letters, digits, dots, hyphens and underscores, a letter or digit first",
+        )
+    return text
+
+
+def parse_label(text: str) -> tuple[str, int | None]:
+    """`debian@3` -> ("debian", 3), `debian` -> ("debian", None); raises UserError."""
+    name, at, number = text.partition("@")
+    if at and not re.fullmatch(r"[1-9][0-9]{0,8}", number):
+        raise UserError(f"{text[:80]!r} names no generation", "write NAME or NAME@NUMBER, as in debian@3")
+    return image_name(name), int(number) if at else None

@@ -1,0 +1,118 @@
+"""A network that netbootd serves: one interface of the head node and the addresses on its wire. Pure values."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+
+from netbootd.errors import UserError
+
+
+class DhcpMode(StrEnum):
+    """What netbootd does with DHCP on a network."""
+
+    SERVER = "server"
+    PROXY = "proxy"
+    OFF = "off"
+
+
+@dataclass(frozen=True, slots=True)
+class AddressRange:
+    """Addresses from `first` to `last`, both included."""
+
+    first: IPv4Address
+    last: IPv4Address
+
+    @classmethod
+    def parse(cls, text: str) -> "AddressRange":
+        """From `10.77.0.10-10.77.0.99`; raises UserError."""
+        first, dash, last = text.partition("-")
+        try:
+            parsed = cls(IPv4Address(first.strip()), IPv4Address(last.strip()))
+        except ValueError:
+            raise UserError(
+                f"{text[:60]!r} isn't a range of addresses", "write 10.77.0.10-10.77.0.99"
+            ) from None
+        if not dash or parsed.last < parsed.first:
+            raise UserError(f"{text[:60]!r} runs backwards", "the lower address comes first")
+        return parsed
+
+    def __contains__(self, address: IPv4Address) -> bool:
+        return self.first <= address <= self.last
+
+    def __iter__(self) -> Iterator[IPv4Address]:
+        return (IPv4Address(n) for n in range(int(self.first), int(self.last) + 1))
+
+    def __len__(self) -> int:
+        return int(self.last) - int(self.first) + 1
+
+    def __str__(self) -> str:
+        return f"{self.first}-{self.last}"
+
+    def overlaps(self, other: "AddressRange") -> bool:
+        """Whether an address lies in both."""
+        return self.first <= other.last and other.first <= self.last
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Network:
+    """One [[network]] of netbootd.toml, with the head node's own address on it filled in."""
+
+    interface: str
+    address: IPv4Interface
+    dhcp: DhcpMode = DhcpMode.SERVER
+    range: AddressRange | None = None
+    pool: AddressRange | None = None
+    router: IPv4Address | None = None
+    dns: tuple[IPv4Address, ...] = ()
+    domain: str | None = None
+    lease_time: int = 43_200
+    """Seconds, for machines from the pool; registered nodes keep theirs for ever (their root hangs on it)."""
+    http_port: int = 80
+    router_advertisement: bool = True
+
+    @property
+    def server(self) -> IPv4Address:
+        """The head node's address on this network: siaddr, option 54, the host of every URL."""
+        return self.address.ip
+
+    @property
+    def subnet(self) -> IPv4Network:
+        """The network with its prefix."""
+        return self.address.network
+
+    @property
+    def http(self) -> str:
+        """Where the boot files are over HTTP, without a slash at the end."""
+        return f"http://{self.server}" if self.http_port == 80 else f"http://{self.server}:{self.http_port}"
+
+    def usable(self, address: IPv4Address) -> bool:
+        """Whether a machine can have this address: on the wire, not the network's, the broadcast's or ours."""
+        subnet = self.subnet
+        return address in subnet and address not in (
+            subnet.network_address,
+            subnet.broadcast_address,
+            self.server,
+        )
+
+    def check_node_address(self, address: IPv4Address) -> None:
+        """Raise UserError, with the reason, where a registered node can't have `address`."""
+        if address not in self.subnet:
+            raise UserError(f"{address} lies outside {self.subnet} of {self.interface}")
+        if address == self.server:
+            raise UserError(f"{address} is the head node's own address")
+        if not self.usable(address):
+            raise UserError(f"{address} names the network {self.subnet} itself, not a machine in it")
+        if address == self.router:
+            raise UserError(f"{address} is the router's address")
+        if self.pool and address in self.pool:
+            raise UserError(
+                f"{address} lies in the pool {self.pool}, which is for machines not registered",
+                "take an address outside it",
+            )
+
+
+def network_of(address: IPv4Address, networks: tuple[Network, ...]) -> Network | None:
+    """The network that `address` lies in, the most exact first; None where there is none."""
+    found = [n for n in networks if address in n.subnet]
+    return max(found, key=lambda n: n.subnet.prefixlen, default=None)

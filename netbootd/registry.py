@@ -1,0 +1,509 @@
+"""The registry: nodes, profiles and leases in one SQLite file.
+
+One transaction per verb; a verb that returned is on the disk, and one that raised changed nothing. The
+daemon and netbootctl open it at the same time: WAL keeps readers and the one writer out of each other's
+way, and `version` tells a reader whether what it memoised still holds.
+"""
+
+import os
+import secrets
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from importlib.resources import files
+from ipaddress import IPv4Address
+from pathlib import Path
+from typing import Any, Self
+
+from netbootd.errors import HostError, UserError
+from netbootd.lease import Lease, LeaseState
+from netbootd.network import Network, network_of
+from netbootd.node import Mac, Node, RootMode
+
+SCHEMA = 1
+DEEPEST_PROFILE = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What a node or a profile says itself; None leaves it to the profile above, then to the default."""
+
+    image: str | None = None
+    root: RootMode | None = None
+    kernel_args: str | None = None
+
+    def over(self, other: "Settings") -> "Settings":
+        """These settings, with what they leave open taken from `other`."""
+        return Settings(
+            image=self.image if self.image is not None else other.image,
+            root=self.root if self.root is not None else other.root,
+            kernel_args=self.kernel_args if self.kernel_args is not None else other.kernel_args,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeRequest:
+    """A node to be registered. Without an address it gets the next free one of a network's range."""
+
+    name: str
+    macs: tuple[Mac, ...]
+    address: IPv4Address | None = None
+    serial: str | None = None
+    profile: str | None = None
+    settings: Settings = Settings()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """Settings that nodes share; what it leaves open comes from `parent`."""
+
+    name: str
+    parent: str | None = None
+    settings: Settings = Settings()
+
+
+class Registry:
+    """An open registry. Use it from one thread, and close it."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._db = connection
+        self._writes = 0
+        self._resolved: dict[str | None, Settings] = {}
+        self._resolved_at: tuple[int, int] | None = None
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """Open or create the registry at `path`; raises HostError where that fails."""
+        try:
+            path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
+            fresh = not path.exists()
+            db = sqlite3.connect(path, timeout=10, isolation_level=None)
+            db.execute("PRAGMA journal_mode = WAL")
+            db.execute("PRAGMA synchronous = FULL")
+            db.execute("PRAGMA foreign_keys = ON")
+            _ensure_schema(db, path)
+            if fresh:
+                _give_to_owner_of_directory(path)
+        except (PermissionError, sqlite3.OperationalError) as error:
+            raise HostError(
+                f"can't open the registry {path}: {error}", "run as root, or as the daemon's user"
+            ) from error
+        except (OSError, sqlite3.DatabaseError) as error:
+            raise HostError(
+                f"can't use the registry {path}: {error}", "restore it from a backup, or move it away"
+            ) from error
+        return cls(db)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def version(self) -> tuple[int, int]:
+        """Changes whenever another connection, or this one, changed the registry. About 2 microseconds."""
+        return self._db.execute("PRAGMA data_version").fetchone()[0], self._writes
+
+    # Nodes
+
+    def nodes(self) -> list[Node]:
+        """All nodes, in the order of their addresses."""
+        return self._select("ORDER BY node.address, position")
+
+    def node(self, name: str) -> Node:
+        """The node called `name`; raises UserError where there is none."""
+        found = self._select("WHERE node.name = ? ORDER BY position", name)
+        if not found:
+            raise UserError(
+                f"there is no node {name[:80]!r}", "`netbootctl node list` shows those registered"
+            )
+        return found[0]
+
+    def node_by_mac(self, mac: Mac) -> Node | None:
+        """The node that has this network card."""
+        where = "WHERE node.id = (SELECT node FROM mac WHERE mac = ?) ORDER BY position"
+        return next(iter(self._select(where, mac)), None)
+
+    def node_by_address(self, address: IPv4Address) -> Node | None:
+        """The node with this address."""
+        return next(iter(self._select("WHERE node.address = ? ORDER BY position", int(address))), None)
+
+    def node_by_serial(self, serial: str) -> Node | None:
+        """The node whose board has this serial number."""
+        return next(iter(self._select("WHERE node.serial = ? ORDER BY position", serial)), None)
+
+    def own_settings(self, name: str) -> Settings:
+        """What the node says itself, without its profile's."""
+        self.node(name)
+        return _settings(
+            *self._db.execute("SELECT image, root, kernel_args FROM node WHERE name = ?", (name,)).fetchone()
+        )
+
+    def add_nodes(
+        self, requests: Sequence[NodeRequest], networks: tuple[Network, ...], reserved: Mapping[str, str]
+    ) -> list[Node]:
+        """Register nodes, all or none. `reserved`: names that no node can have, each with whose it is.
+
+        Raises UserError for a name, MAC, address or serial that is taken, an address that no node can have,
+        a range that has none left, or a profile that isn't there.
+        """
+        with self._transaction() as db:
+            for request in requests:
+                self._check_name(request.name, reserved)
+                address = request.address
+                if address is None:
+                    address = self._free_address(networks)
+                self._check_address(address, networks, request.name)
+                self._check_profile(request.profile)
+                row = db.execute(
+                    "INSERT INTO node (name, address, machine_id, serial, profile, image, root, kernel_args)"
+                    " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                    (
+                        request.name,
+                        int(address),
+                        _machine_id(),
+                        self._free_serial(request.serial, request.name),
+                        request.profile,
+                        request.settings.image,
+                        request.settings.root,
+                        request.settings.kernel_args,
+                    ),
+                )
+                assert row.lastrowid is not None  # noqa: S101 (an INSERT into a rowid table always has one)
+                self._put_macs(row.lastrowid, request.macs, request.name)
+        return [self.node(request.name) for request in requests]
+
+    def set_node(self, name: str, changes: Mapping[str, Any], networks: tuple[Network, ...]) -> Node:
+        """Change a node. Keys: `macs`, `address`, `serial`, `profile`, `image`, `root`, `kernel_args`.
+
+        None takes the node's own value away, so that its profile's holds again. Raises UserError as add_nodes.
+        """
+        with self._transaction() as db:
+            self.node(name)
+            row = db.execute("SELECT id FROM node WHERE name = ?", (name,)).fetchone()[0]
+            for key, value in changes.items():
+                match key:
+                    case "macs":
+                        db.execute("DELETE FROM mac WHERE node = ?", (row,))
+                        self._put_macs(row, value, name)
+                    case "address":
+                        self._check_address(value, networks, name)
+                        db.execute("UPDATE node SET address = ? WHERE id = ?", (int(value), row))
+                    case "serial":
+                        db.execute(
+                            "UPDATE node SET serial = ? WHERE id = ?", (self._free_serial(value, name), row)
+                        )
+                    case "profile" | "image" | "root" | "kernel_args":
+                        if key == "profile":
+                            self._check_profile(value)
+                        db.execute(f"UPDATE node SET {key} = ? WHERE id = ?", (value, row))  # noqa: S608 (key is one of four)
+                    case _:
+                        raise UserError(f"a node has no setting {key!r}")
+        return self.node(name)
+
+    def rename_node(self, old: str, new: str, reserved: Mapping[str, str]) -> Node:
+        """Give a node another name; its address, machine-id and keys stay. Raises UserError."""
+        with self._transaction() as db:
+            self.node(old)
+            if new != old:
+                self._check_name(new, reserved)
+                db.execute("UPDATE node SET name = ? WHERE name = ?", (new, old))
+        return self.node(new)
+
+    def remove_nodes(self, names: Iterable[str]) -> None:
+        """Forget nodes, all or none; raises UserError where one isn't registered."""
+        with self._transaction() as db:
+            for name in names:
+                self.node(name)
+                db.execute("DELETE FROM node WHERE name = ?", (name,))
+
+    # Profiles
+
+    def profiles(self) -> list[Profile]:
+        """All profiles by name."""
+        rows = self._db.execute("SELECT name, parent, image, root, kernel_args FROM profile ORDER BY name")
+        return [Profile(name=name, parent=parent, settings=_settings(*rest)) for name, parent, *rest in rows]
+
+    def put_profile(self, profile: Profile) -> None:
+        """Add a profile, or replace the one of that name. Raises UserError for a parent that can't be one."""
+        with self._transaction() as db:
+            self._check_profile(profile.parent)
+            db.execute(
+                "INSERT INTO profile VALUES (?, ?, ?, ?, ?) ON CONFLICT (name) DO UPDATE SET"
+                " parent = excluded.parent, image = excluded.image, root = excluded.root,"
+                " kernel_args = excluded.kernel_args",
+                (profile.name, profile.parent, *_row(profile.settings)),
+            )
+            parents = dict(db.execute("SELECT name, parent FROM profile").fetchall())
+            name: str | None = profile.name
+            for _ in range(DEEPEST_PROFILE):
+                name = parents.get(name) if name else None
+            if name is not None:
+                raise UserError(
+                    f"profile {profile.name!r} would inherit from itself", "choose another parent"
+                )
+
+    def remove_profile(self, name: str) -> None:
+        """Remove a profile that nobody uses; raises UserError."""
+        with self._transaction() as db:
+            self._check_profile(name)
+            users = [row[0] for row in db.execute("SELECT name FROM node WHERE profile = ?", (name,))]
+            users += [row[0] for row in db.execute("SELECT name FROM profile WHERE parent = ?", (name,))]
+            if users:
+                raise UserError(
+                    f"profile {name!r} is used by {', '.join(users[:5])}", "give them another one first"
+                )
+            db.execute("DELETE FROM profile WHERE name = ?", (name,))
+
+    # Which generation a node boots
+
+    def set_booted(self, node: str, image: str, generation: int, now: float) -> None:
+        """Note what a node was told to boot; that generation stays exported until it boots another."""
+        current = self._db.execute(
+            "SELECT image, generation FROM booted JOIN node ON node.id = booted.node WHERE name = ?", (node,)
+        ).fetchone()
+        if current == (image, generation):
+            return
+        with self._transaction() as db:
+            db.execute(
+                "INSERT INTO booted SELECT id, ?, ?, ? FROM node WHERE name = ? ON CONFLICT (node) DO UPDATE SET"
+                " image = excluded.image, generation = excluded.generation, time = excluded.time",
+                (image, generation, now, node),
+            )
+
+    def booted(self) -> dict[str, tuple[str, int]]:
+        """Node name -> image and generation that it was last told to boot."""
+        rows = self._db.execute(
+            "SELECT name, booted.image, generation FROM booted JOIN node ON node.id = booted.node"
+        )
+        return {name: (image, generation) for name, image, generation in rows}
+
+    # Leases
+
+    def leases(self) -> list[Lease]:
+        """All leases of the pools, expired ones too, by address."""
+        rows = self._db.execute(
+            "SELECT address, mac, client_id, host_name, expires, state FROM lease ORDER BY address"
+        )
+        return [
+            Lease(
+                address=IPv4Address(address),
+                mac=Mac(mac),
+                client_id=client_id,
+                host_name=host,
+                expires=expires,
+                state=LeaseState(state),
+            )
+            for address, mac, client_id, host, expires, state in rows
+        ]
+
+    def commit_leases(self, leases: Sequence[Lease]) -> None:
+        """Write leases, each in place of the one of its address. On the disk when this returns."""
+        if not leases:
+            return
+        with self._transaction(counts=False) as db:
+            db.executemany(
+                "INSERT OR REPLACE INTO lease VALUES (?, ?, ?, ?, ?, ?)",
+                [
+                    (int(le.address), le.mac, le.client_id, le.host_name, le.expires, le.state)
+                    for le in leases
+                ],
+            )
+
+    # Details
+
+    @contextmanager
+    def _transaction(self, *, counts: bool = True) -> Iterator[sqlite3.Connection]:
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            yield self._db
+            if counts:
+                self._db.execute("UPDATE version SET number = number + 1")
+                self._writes += 1
+            self._db.execute("COMMIT")
+        except sqlite3.OperationalError as error:
+            raise HostError(
+                f"can't write the registry: {error}", "is the disk full, or do you lack the right?"
+            ) from error
+        finally:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+
+    def _select(self, where: str, *values: str | int) -> list[Node]:
+        rows = self._db.execute(
+            "SELECT node.name, mac, address, machine_id, serial, profile, image, root, kernel_args"  # noqa: S608 (`where` is ours)
+            f" FROM node JOIN mac ON mac.node = node.id {where}",
+            values,
+        ).fetchall()
+        nodes: dict[str, Node] = {}
+        for name, mac, address, machine_id, serial, profile, *own in rows:
+            if name in nodes:
+                nodes[name] = _with_mac(nodes[name], mac)
+                continue
+            settings = _settings(*own).over(self._inherited(profile))
+            nodes[name] = Node(
+                name=name,
+                macs=(Mac(mac),),
+                address=IPv4Address(address),
+                machine_id=machine_id,
+                serial=serial,
+                profile=profile,
+                image=settings.image,
+                root=settings.root or RootMode.OVERLAY,
+                kernel_args=settings.kernel_args or "",
+            )
+        return list(nodes.values())
+
+    def _inherited(self, profile: str | None) -> Settings:
+        if profile is None:
+            return Settings()
+        version = self.version
+        if self._resolved_at != version:
+            self._resolved, self._resolved_at = {}, version
+        if profile not in self._resolved:
+            found = {p.name: p for p in self.profiles()}
+            settings, name = Settings(), profile
+            for _ in range(DEEPEST_PROFILE):
+                settings = settings.over(found[name].settings)
+                parent = found[name].parent
+                if parent is None:
+                    break
+                name = parent
+            self._resolved[profile] = settings
+        return self._resolved[profile]
+
+    def _check_name(self, name: str, reserved: Mapping[str, str]) -> None:
+        if name in reserved:
+            raise UserError(f"{name!r} is the name of {reserved[name]}", "choose another name")
+        row = self._db.execute(
+            "SELECT mac FROM node JOIN mac ON mac.node = node.id WHERE name = ?", (name,)
+        ).fetchone()
+        if row:
+            raise UserError(
+                f"there is a node {name!r} already, with MAC {row[0]}",
+                "choose another name, or `node set` it",
+            )
+
+    def _check_address(self, address: IPv4Address, networks: tuple[Network, ...], name: str) -> None:
+        network = network_of(address, networks)
+        if network is None:
+            known = ", ".join(str(n.subnet) for n in networks) or "no network is configured"
+            raise UserError(
+                f"{address} lies outside every network served ({known})",
+                "choose an address inside, or add the network",
+            )
+        network.check_node_address(address)
+        row = self._db.execute(
+            "SELECT name FROM node WHERE address = ? AND name <> ?", (int(address), name)
+        ).fetchone()
+        if row:
+            raise UserError(f"{address} belongs to node {row[0]!r} already", "choose another address")
+
+    def _check_profile(self, profile: str | None) -> None:
+        if (
+            profile is not None
+            and not self._db.execute("SELECT 1 FROM profile WHERE name = ?", (profile,)).fetchone()
+        ):
+            raise UserError(
+                f"there is no profile {profile[:80]!r}",
+                "`netbootctl profile list` shows them, `profile set` makes one",
+            )
+
+    def _free_serial(self, serial: str | None, name: str) -> str | None:
+        if serial is not None:
+            row = self._db.execute(
+                "SELECT name FROM node WHERE serial = ? AND name <> ?", (serial, name)
+            ).fetchone()
+            if row:
+                raise UserError(
+                    f"serial {serial} belongs to node {row[0]!r} already", "check the board's label"
+                )
+        return serial
+
+    def _put_macs(self, node: int, macs: tuple[Mac, ...], name: str) -> None:
+        if not macs:
+            raise UserError(f"node {name!r} needs a MAC address", "pass --mac")
+        for position, mac in enumerate(macs):
+            row = self._db.execute(
+                "SELECT name FROM mac JOIN node ON node.id = mac.node WHERE mac = ?", (mac,)
+            ).fetchone()
+            if row:
+                raise UserError(f"MAC {mac} belongs to node {row[0]!r} already", "check the board's label")
+            self._db.execute("INSERT INTO mac VALUES (?, ?, ?)", (mac, node, position))
+
+    def _free_address(self, networks: tuple[Network, ...]) -> IPv4Address:
+        ranges = [(n, n.range) for n in networks if n.range]
+        if not ranges:
+            raise UserError(
+                "no network has a range to take addresses from", "pass --ip, or set `range` in netbootd.toml"
+            )
+        for network, span in ranges:
+            taken = {
+                row[0]
+                for row in self._db.execute(
+                    "SELECT address FROM node WHERE address BETWEEN ? AND ?",
+                    (int(span.first), int(span.last)),
+                )
+            }
+            for address in span:
+                if int(address) not in taken and network.usable(address) and address != network.router:
+                    return address
+        raise UserError(
+            f"no address is left in {', '.join(str(span) for _, span in ranges)}",
+            "pass --ip, or widen `range` in netbootd.toml",
+        )
+
+
+def _settings(image: str | None, root: str | None, kernel_args: str | None) -> Settings:
+    return Settings(image=image, root=RootMode(root) if root else None, kernel_args=kernel_args)
+
+
+def _row(settings: Settings) -> tuple[str | None, str | None, str | None]:
+    return settings.image, settings.root, settings.kernel_args
+
+
+def _with_mac(node: Node, mac: str) -> Node:
+    return replace(node, macs=(*node.macs, Mac(mac)))
+
+
+def _machine_id() -> str:
+    """128 random bits as machine-id(5) wants them: a version 4 UUID without hyphens."""
+    bits = bytearray(secrets.token_bytes(16))
+    bits[6] = bits[6] & 0x0F | 0x40
+    bits[8] = bits[8] & 0x3F | 0x80
+    return bits.hex()
+
+
+def _ensure_schema(db: sqlite3.Connection, path: Path) -> None:
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        found = db.execute("PRAGMA user_version").fetchone()[0]
+        if found > SCHEMA:
+            raise HostError(
+                f"the registry {path} was written by a newer netbootd (schema {found})",
+                "install that version",
+            )
+        if found == 0:
+            for statement in files("netbootd").joinpath("schema.sql").read_text().split(";\n"):
+                if statement.strip():
+                    db.execute(statement)
+            db.execute(f"PRAGMA user_version = {SCHEMA}")
+        db.execute("COMMIT")
+    finally:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+
+
+def _give_to_owner_of_directory(path: Path) -> None:
+    """Root makes the file, the daemon's user writes it. SQLite gives its -wal and -shm the file's owner."""
+    if os.geteuid() == 0:
+        owner = path.parent.stat()
+        for name in (path, Path(f"{path}-wal"), Path(f"{path}-shm")):
+            if name.exists():
+                os.chown(name, owner.st_uid, owner.st_gid)
