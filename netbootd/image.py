@@ -1,4 +1,4 @@
-"""An image's generations, as values. Where they come from and how they are made is netbootd.images' business."""
+"""An image's generations, as values; how they are made is netbootd.images' business."""
 
 import re
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Generation:
-    """One immutable, numbered state of an image. `architecture` is uname's machine: x86_64, aarch64, armv7l."""
+    """One immutable, numbered state of an image. `architecture` is uname's: x86_64, aarch64, armv7l."""
 
     image: str
     number: int

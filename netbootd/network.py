@@ -1,4 +1,4 @@
-"""A network that netbootd serves: one interface of the head node and the addresses on its wire. Pure values."""
+"""A network that netbootd serves: an interface of the head node and the addresses on its wire. Pure."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -87,7 +87,7 @@ class Network:
         return f"http://{self.server}" if self.http_port == 80 else f"http://{self.server}:{self.http_port}"
 
     def usable(self, address: IPv4Address) -> bool:
-        """Whether a machine can have this address: on the wire, not the network's, the broadcast's or ours."""
+        """Whether a machine can have this address: not the network's, the broadcast's or ours."""
         subnet = self.subnet
         return address in subnet and address not in (
             subnet.network_address,

@@ -36,6 +36,7 @@ class Mac(str):
     __slots__ = ()
 
     def __new__(cls, text: str) -> Self:
+        """Normalise `text`: colons, hyphens, dots (Cisco's) or nothing between the digits."""
         plain = text.strip().lower().replace(".", "")
         if not _MAC.fullmatch(plain):
             raise UserError(f"{text[:40]!r} isn't a MAC address", "write it as 52:54:00:12:34:56")

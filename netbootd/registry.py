@@ -182,7 +182,7 @@ class Registry:
     def set_node(self, name: str, changes: Mapping[str, Any], networks: tuple[Network, ...]) -> Node:
         """Change a node. Keys: `macs`, `address`, `serial`, `profile`, `image`, `root`, `kernel_args`.
 
-        None takes the node's own value away, so that its profile's holds again. Raises UserError as add_nodes.
+        None takes the node's own value away: its profile's holds again. Raises UserError as add_nodes.
         """
         with self._transaction() as db:
             self.node(name)
@@ -272,7 +272,8 @@ class Registry:
             return
         with self._transaction() as db:
             db.execute(
-                "INSERT INTO booted SELECT id, ?, ?, ? FROM node WHERE name = ? ON CONFLICT (node) DO UPDATE SET"
+                "INSERT INTO booted SELECT id, ?, ?, ? FROM node WHERE name = ?"
+                " ON CONFLICT (node) DO UPDATE SET"
                 " image = excluded.image, generation = excluded.generation, time = excluded.time",
                 (image, generation, now, node),
             )
