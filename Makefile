@@ -1,0 +1,55 @@
+# netbootd. `make demo` shows it, `make test` proves it, `make install` puts it on this machine.
+
+PYTHON  ?= python3
+VENV    := .venv
+STAMP   := $(VENV)/.installed
+PYTEST_ARGS ?=
+
+# What Debian has to provide; packages.sh installs only what is missing, and starts no service.
+LAB_PACKAGES  := python3-venv iproute2 util-linux qemu-system-x86 ovmf ipxe ipxe-qemu \
+                 nfs-ganesha nfs-ganesha-vfs rpcbind mmdebstrap openssh-client zstd xz-utils cpio
+DEMO_PACKAGES := $(LAB_PACKAGES)
+TEST_PACKAGES := $(LAB_PACKAGES) busybox udhcpc isc-dhcp-client tftp-hpa atftp curl dnsmasq-base shellcheck
+
+.PHONY: help venv deps-demo deps-test demo demo-stop test clean
+
+help:
+	@echo 'make demo       boot two diskless machines (QEMU) through netbootd; KEEP=1 leaves them running'
+	@echo 'make demo-stop  end a demo that was kept running'
+	@echo 'make test       every test; what could not run is named at the end (PYTEST_ARGS="-k tftp" for some)'
+	@echo 'make install    put netbootd on this machine; make uninstall takes it away and keeps the state'
+	@echo 'make clean      remove what was built here: the demo'\''s image, caches, the virtual environment'
+
+# ---- demo and test ---------------------------------------------------------------------------------------
+
+venv: $(STAMP)
+
+$(STAMP): pyproject.toml
+	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV) || \
+	    { echo 'make: python3 -m venv failed; run: apt-get install python3-venv' >&2; rm -rf $(VENV); exit 1; }
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+	@touch $@
+
+deps-demo:
+	@sh tests/lab/packages.sh $(DEMO_PACKAGES)
+
+# Without root the tests still run: those that need a missing command are named at the end.
+deps-test:
+	@sh tests/lab/packages.sh $(if $(filter 0,$(shell id -u)),,--advise) $(TEST_PACKAGES)
+
+demo: deps-demo
+	@$(MAKE) --no-print-directory venv
+	@$(VENV)/bin/python -m tests.lab.demo $(if $(filter-out 0,$(KEEP)),--keep)
+
+demo-stop:
+	@$(VENV)/bin/python -m tests.lab.demo --stop
+
+test: deps-test
+	@$(MAKE) --no-print-directory venv
+	$(VENV)/bin/python -m pytest $(PYTEST_ARGS)
+
+clean:
+	rm -rf build dist $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# ---- install and uninstall -------------------------------------------------------------------------------
