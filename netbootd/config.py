@@ -1,0 +1,331 @@
+"""netbootd.toml, read once into a frozen Config.
+
+Every fault in the file is reported at once, each with its key, its line and what would be right. The only
+importer of pydantic.
+"""
+
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
+
+from netbootd.config_problems import Problem, Table, explain, prune, shown
+from netbootd.errors import ConfigError, UserError
+from netbootd.network import AddressRange, DhcpMode, Network
+from netbootd.node import host_name
+from netbootd.toml_lines import key_lines
+
+DEFAULT_PATH = Path("/etc/netbootd/netbootd.toml")
+LARGEST_FILE = 1 << 20
+_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+
+
+def _address(value: object) -> object:
+    return _try(IPv4Address, value, "isn't an IPv4 address; write 10.77.0.1")
+
+
+def _interface_address(value: object) -> object:
+    if isinstance(value, str) and "/" not in value:
+        raise ValueError(f"{value[:60]!r} lacks its prefix length; write {value[:40]}/24")
+    return _try(IPv4Interface, value, "isn't an address with its prefix length; write 10.77.0.1/24")
+
+
+def _try(parse: type, value: object, complaint: str) -> object:
+    if isinstance(value, str):
+        try:
+            return parse(value)
+        except ValueError:
+            raise ValueError(f"{value[:60]!r} {complaint}") from None
+    raise ValueError(f"has to be a string in quotation marks, not {shown(value)}")
+
+
+def _address_range(value: object) -> object:
+    if not isinstance(value, str):
+        raise ValueError(f'has to be a string such as "10.77.0.10-10.77.0.99", not {shown(value)}')
+    try:
+        return AddressRange.parse(value)
+    except UserError as error:
+        raise ValueError(str(error)) from None
+
+
+def _duration(value: object) -> object:
+    """Seconds, from 90 or "90s", "30m", "12h", "7d"."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        seconds = value
+    elif isinstance(value, str) and (match := re.fullmatch(r"(\d{1,9})\s*([smhdw]?)", value.strip())):
+        seconds = int(match[1]) * _UNITS[match[2]]
+    else:
+        raise ValueError(f'{shown(value)} isn\'t a time; write "12h", "30m" or a number of seconds')
+    if not 60 <= seconds < 0xFFFFFFFF:
+        raise ValueError(f"{shown(value)} is out of range; from 60 seconds to 136 years")
+    return seconds
+
+
+def _absolute_path(value: object) -> object:
+    path = _try(Path, value, "isn't a path")
+    if isinstance(path, Path) and not path.is_absolute():
+        raise ValueError(f"{str(path)[:80]!r} has to begin with a slash")
+    return path
+
+
+def _domain(value: object) -> object:
+    if not isinstance(value, str) or not value or len(value) > 253:
+        raise ValueError(f'{shown(value)} isn\'t a domain; write "cluster"')
+    try:
+        return ".".join(
+            host_name(label) if not label.isdigit() else label for label in value.strip(".").split(".")
+        )
+    except UserError as error:
+        raise ValueError(f"{value[:60]!r} isn't a domain: {error.message}") from None
+
+
+def _interface_name(value: object) -> object:
+    """What Linux takes as a name: up to 15 octets, no slash, no white space (dev_valid_name)."""
+    if not isinstance(value, str) or not re.fullmatch(r"[^\s/:]{1,15}", value) or value in (".", ".."):
+        raise ValueError(
+            f'{shown(value)} can\'t name a network interface; write "eth1" (`ip -br link` lists them)'
+        )
+    return value
+
+
+Address = Annotated[IPv4Address, BeforeValidator(_address)]
+Range = Annotated[AddressRange, BeforeValidator(_address_range)]
+AbsolutePath = Annotated[Path, BeforeValidator(_absolute_path)]
+Port = Annotated[int, Field(ge=1, le=65_535, strict=True)]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+
+class NetworkSettings(_Table):
+    """One [[network]]. `address` may be left out: then it is the interface's own."""
+
+    interface: Annotated[str, BeforeValidator(_interface_name)]
+    address: Annotated[IPv4Interface, BeforeValidator(_interface_address)] | None = None
+    dhcp: DhcpMode = DhcpMode.SERVER
+    range: Range | None = None
+    pool: Range | None = None
+    router: Address | None = None
+    dns: tuple[Address, ...] = ()
+    domain: Annotated[str, BeforeValidator(_domain)] | None = None
+    lease_time: Annotated[int, BeforeValidator(_duration)] = 43_200
+    router_advertisement: bool = True
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        problems = list(_misfits(self, self.address)) if self.address else []
+        if self.range and self.pool and self.range.overlaps(self.pool):
+            problems.append(("pool", f"{self.pool} overlaps range {self.range}; keep them apart"))
+        if problems:
+            raise PydanticCustomError("network", "{problems}", {"problems": problems})
+        return self
+
+
+class TftpSettings(_Table):
+    """[tftp]: on, unless something else serves it."""
+
+    enabled: bool = True
+    port: Port = 69
+
+
+class HttpSettings(_Table):
+    """[http]."""
+
+    port: Port = 80
+
+
+class NfsSettings(_Table):
+    """[nfs]: which server carries the exports, and where its files are."""
+
+    server: Literal["kernel", "ganesha"] = "kernel"
+    version: Literal["4.2", "3"] = "4.2"
+    exports_file: AbsolutePath = Path("/etc/exports.d/netbootd.exports")
+    ganesha_config: AbsolutePath = Path("/etc/ganesha/netbootd.conf")
+    ganesha_pid: AbsolutePath = Path("/var/run/ganesha.pid")
+
+
+class HostsSettings(_Table):
+    """[hosts]: the head node's own files that get the block of nodes."""
+
+    hosts_file: AbsolutePath = Path("/etc/hosts")
+    known_hosts_file: AbsolutePath = Path("/etc/ssh/ssh_known_hosts")
+
+
+class Config(_Table):
+    """netbootd.toml as a whole."""
+
+    path: Path = DEFAULT_PATH
+    state_dir: AbsolutePath = Path("/var/lib/netbootd")
+    template_dir: AbsolutePath = Path("/etc/netbootd/templates")
+    authorized_keys: tuple[AbsolutePath, ...] = ()
+    network: tuple[NetworkSettings, ...] = Field(min_length=1)
+    tftp: TftpSettings = TftpSettings()
+    http: HttpSettings = HttpSettings()
+    nfs: NfsSettings = NfsSettings()
+    hosts: HostsSettings = HostsSettings()
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        problems: list[tuple[str, str]] = []
+        for i, network in enumerate(self.network):
+            for j, other in enumerate(self.network[:i]):
+                if network.interface == other.interface:
+                    problems.append(
+                        (f"network.{i}.interface", f"{network.interface!r} stands in [[network]] {j + 1} too")
+                    )
+                if (
+                    network.address
+                    and other.address
+                    and network.address.network.overlaps(other.address.network)
+                ):
+                    problems.append(
+                        (f"network.{i}.address", f"overlaps {other.address.network} of {other.interface}")
+                    )
+        if problems:
+            raise PydanticCustomError("config", "{problems}", {"problems": problems})
+        return self
+
+    @property
+    def registry_path(self) -> Path:
+        """The registry's SQLite file, in a directory that the daemon's user owns."""
+        return self.state_dir / "registry" / "registry.db"
+
+    @property
+    def events_path(self) -> Path:
+        """Where events are kept."""
+        return self.state_dir / "registry" / "events.db"
+
+    @property
+    def lock_path(self) -> Path:
+        """Locked by the daemon as long as it runs."""
+        return self.state_dir / "registry" / "netbootd.lock"
+
+    @property
+    def images_dir(self) -> Path:
+        """Images and their generations."""
+        return self.state_dir / "images"
+
+    @property
+    def nodes_dir(self) -> Path:
+        """Each node's own node files."""
+        return self.state_dir / "nodes"
+
+    @property
+    def common_dir(self) -> Path:
+        """Node files that are the same for all nodes."""
+        return self.state_dir / "common"
+
+    @property
+    def keys_dir(self) -> Path:
+        """SSH keys: the nodes' host keys, the cluster's own pair."""
+        return self.state_dir / "keys"
+
+    def networks_on(self, addresses: Mapping[str, IPv4Interface]) -> tuple[Network, ...]:
+        """The networks whose head-node address is known: from the file, else from `addresses` by interface.
+
+        Raises ConfigError where a range, pool or router doesn't fit the address found.
+        """
+        networks, problems = [], []
+        for settings in self.network:
+            address = settings.address or addresses.get(settings.interface)
+            if address is None:
+                continue
+            problems += [
+                f"network {settings.interface}: {key}: {text}" for key, text in _misfits(settings, address)
+            ]
+            networks.append(
+                Network(
+                    interface=settings.interface,
+                    address=address,
+                    dhcp=settings.dhcp,
+                    range=settings.range,
+                    pool=settings.pool,
+                    router=settings.router,
+                    dns=settings.dns,
+                    domain=settings.domain,
+                    lease_time=settings.lease_time,
+                    http_port=self.http.port,
+                    router_advertisement=settings.router_advertisement,
+                )
+            )
+        if problems:
+            raise ConfigError(f"{self.path} doesn't fit the head node's addresses", tuple(problems))
+        return tuple(networks)
+
+
+_KNOWN: dict[str, tuple[str, ...]] = {
+    "": tuple(name for name in Config.model_fields if name != "path"),
+    "network": tuple(NetworkSettings.model_fields),
+    "tftp": tuple(TftpSettings.model_fields),
+    "http": tuple(HttpSettings.model_fields),
+    "nfs": tuple(NfsSettings.model_fields),
+    "hosts": tuple(HostsSettings.model_fields),
+}
+
+
+def load(path: Path = DEFAULT_PATH) -> Config:
+    """Read and check `path`. Raises ConfigError that holds every problem found, one line each.
+
+    What is wrong is taken out and the rest checked again, so that a bad address in one key doesn't hide
+    that two others contradict each other.
+    """
+    try:
+        if path.stat().st_size > LARGEST_FILE:
+            raise ConfigError(f"{path} is larger than {LARGEST_FILE} octets", hint="is it the right file?")
+        text = path.read_text(encoding="utf-8")
+        data = tomllib.loads(text)
+    except FileNotFoundError:
+        raise ConfigError(f"there is no {path}", hint="`netbootctl setup` writes one") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"can't read {path}: {error}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path} isn't TOML", (str(error),), _toml_hint(text)) from None
+    problems, lines = set[Problem](), key_lines(text)
+    pruned: Table = {**data, "path": path}
+    while True:
+        try:
+            config = Config.model_validate(pruned)
+            break
+        except ValidationError as error:
+            details = [dict(detail) for detail in error.errors()]
+            problems |= {p for d in details for p in explain(d, _KNOWN, lines)}
+            pruned, removed = prune(pruned, details)
+            if not removed:
+                break
+    if problems:
+        count = f"{len(problems)} problems" if len(problems) > 1 else "a problem"
+        raise ConfigError(f"{path} has {count}", tuple(p.text for p in sorted(problems)))
+    return config
+
+
+def _misfits(settings: NetworkSettings, address: IPv4Interface) -> Iterator[tuple[str, str]]:
+    """What doesn't fit the network that `address` lies in, as (key, complaint)."""
+    subnet: IPv4Network = address.network
+    if subnet.prefixlen > 30:
+        yield "address", f"{address} leaves no room for nodes; use a prefix length of 30 or less"
+    for key in ("range", "pool"):
+        span: AddressRange | None = getattr(settings, key)
+        if span is None:
+            continue
+        if span.first not in subnet or span.last not in subnet:
+            yield key, f"{span} lies outside {subnet}, the network of {settings.interface}"
+        elif key == "pool":
+            for other, what in ((address.ip, "the head node's own address"), (settings.router, "the router")):
+                if other is not None and other in span:
+                    yield key, f"{span} holds {other}, {what}; leave it out"
+    if settings.router is not None and settings.router not in subnet:
+        yield "router", f"{settings.router} lies outside {subnet}; nodes couldn't reach it"
+
+
+def _toml_hint(text: str) -> str:
+    return (
+        "strings need quotation marks, and each key stands on a line of its own"
+        if text.strip()
+        else "it is empty"
+    )
