@@ -293,7 +293,8 @@ def load(path: Path = DEFAULT_PATH) -> Config:
             config = Config.model_validate(pruned)
             break
         except ValidationError as error:
-            details = [dict(detail) for detail in error.errors()]
+            # What is missing now and wasn't at first is what was taken out.
+            details = [dict(d) for d in error.errors() if not problems or d["type"] != "missing"]
             problems |= {p for d in details for p in explain(d, _KNOWN, lines)}
             pruned, removed = prune(pruned, details)
             if not removed:

@@ -33,10 +33,10 @@ def explain(
     problems = detail.get("ctx", {}).get("problems")
     if isinstance(problems, list):
         for key, text in problems:
-            path = (*where, *(int(part) if part.isdigit() else part for part in key.split(".")))
+            path = _place(where, key)
             yield Problem(line_of(path, lines) or 0, f"{_dotted(path)}: {text}")
-    elif detail["type"] == "too_short" and detail["input"]:
-        return  # its elements were faulty, and are complained of themselves
+    elif _is_echo(detail):
+        return
     elif detail["type"] == "extra_forbidden":
         table = str(where[0]) if len(where) > 1 else ""
         yield Problem(
@@ -53,19 +53,9 @@ def prune(data: Table, details: Iterable[Detail]) -> tuple[Table, bool]:
     removed = False
     pruned = _copy(data)
     for detail in details:
-        *way, last = detail["loc"] or ("",)
-        table = pruned
-        for part in way:
-            table = table[part] if _has(table, part) else {}
-        if isinstance(table, dict) and last in table and "problems" not in detail.get("ctx", {}):
-            del table[last]
-            removed = True
-        elif isinstance(table, list) and way and isinstance(way[-1], str):
-            parent = pruned
-            for part in way[:-1]:
-                parent = parent[part]
-            parent.pop(way[-1], None)
-            removed = True
+        if not _is_echo(detail):
+            for path in _places(detail):
+                removed |= _remove(pruned, path)
     return pruned, removed
 
 
@@ -75,16 +65,42 @@ def shown(value: object) -> str:
     return text if len(text) <= 60 else text[:57] + "…"
 
 
+def _is_echo(detail: Detail) -> bool:
+    """A list said to be too short because its elements are faulty; they are complained of themselves."""
+    return detail["type"] == "too_short" and bool(detail["input"])
+
+
+def _places(detail: Detail) -> list[Path]:
+    problems = detail.get("ctx", {}).get("problems")
+    return (
+        [_place(detail["loc"], key) for key, _ in problems] if isinstance(problems, list) else [detail["loc"]]
+    )
+
+
+def _place(where: Path, key: str) -> Path:
+    return (*where, *(int(part) if part.isdigit() else part for part in key.split(".")))
+
+
+def _remove(table: Any, path: Path) -> bool:
+    """Take out the key that `path` ends in; of a list's element, the list."""
+    for depth, part in enumerate(path):
+        last = depth == len(path) - 1
+        if isinstance(table, dict) and part in table:
+            if last or (isinstance(table[part], list) and not isinstance(table[part][0], dict)):
+                del table[part]
+                return True
+            table = table[part]
+        elif isinstance(table, list) and isinstance(part, int) and part < len(table):
+            table = table[part]
+        else:
+            return False
+    return False
+
+
 def _copy(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _copy(inner) for key, inner in value.items()}
     return [_copy(inner) for inner in value] if isinstance(value, list) else value
-
-
-def _has(table: Any, part: str | int) -> bool:
-    if isinstance(table, list):
-        return isinstance(part, int) and part < len(table)
-    return isinstance(table, dict) and part in table
 
 
 def _did_you_mean(where: Path, known: tuple[str, ...]) -> str:
