@@ -1,0 +1,60 @@
+"""Fixtures for all tests, and the last word of a run: what could not be tested here, by name, and why.
+
+`lab` is a network of its own with a bridge (see tests/lab/namespace.py). A test marked `net` needs
+namespaces; `boot` needs root, QEMU and NFS besides; `needs("udhcpc", …)` names the commands it calls.
+"""
+
+import os
+import shutil
+from collections.abc import Iterator
+from functools import cache
+
+import pytest
+
+from tests.lab.namespace import Lab, why_no_namespaces
+
+BOOT_COMMANDS = ("qemu-system-x86_64", "ganesha.nfsd", "rpcbind", "mmdebstrap")
+
+_namespaces = cache(why_no_namespaces)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Know the mark that says which commands a test calls."""
+    config.addinivalue_line("markers", "needs(*commands): programs that must be installed for this test")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Quick tests first, so that a slip shows in seconds; machines are booted last."""
+    costly = ("boot", "slow", "net")
+    items.sort(key=lambda item: [item.get_closest_marker(mark) is not None for mark in costly])
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip, with the reason in words, what this machine can't run."""
+    commands = [str(command) for mark in item.iter_markers("needs") for command in mark.args]
+    if item.get_closest_marker("boot"):
+        commands += BOOT_COMMANDS
+        if os.geteuid() != 0:
+            pytest.skip("needs root: the image's files belong to many users, NFS opens them by handle")
+    if missing := [command for command in commands if shutil.which(command) is None]:
+        pytest.skip(f"not installed: {', '.join(missing)}")
+    if (item.get_closest_marker("net") or item.get_closest_marker("boot")) and (reason := _namespaces()):
+        pytest.skip(reason)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Name what could not run."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    if not skipped:
+        return
+    terminalreporter.section("could not run here")
+    for report in skipped:
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        terminalreporter.write_line(f"{report.nodeid}: {reason.removeprefix('Skipped: ')}")
+
+
+@pytest.fixture
+def lab() -> Iterator[Lab]:
+    """A head node's network with the bridge br0, 10.77.0.1/24; gone with the test, whatever happens."""
+    with Lab() as made:
+        yield made
