@@ -1,0 +1,75 @@
+"""generation.json: what a generation says about itself, beside its files.
+
+The image's name, the number and the directory are not in it: where it lies says that.
+"""
+
+import json
+import os
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+from netbootd.errors import HostError
+from netbootd.image import Generation
+
+FILE_NAME = "generation.json"
+_MOST_OCTETS = 1 << 20
+_FROM_ITS_PLACE = frozenset({"image", "number", "directory"})
+_NUMBERS = frozenset({"size"})
+_LISTS = frozenset({"remarks"})
+
+
+def write(path: Path, generation: Generation) -> None:
+    """Write `generation` to `path` and bring it to the disk. Raises OSError."""
+    facts = {key: value for key, value in asdict(generation).items() if key not in _FROM_ITS_PLACE}
+    with path.open("w", encoding="utf-8", errors="backslashreplace") as file:
+        json.dump(facts, file, indent=2, ensure_ascii=False)
+        file.write("\n")
+        os.fchmod(file.fileno(), 0o644)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read(path: Path, *, image: str, number: int) -> Generation:
+    """The generation that `path` describes. Keys of later versions are passed over.
+
+    Raises HostError, which names the file, where it can't be read or isn't whole.
+    """
+    try:
+        with path.open("rb") as file:
+            facts = json.loads(file.read(_MOST_OCTETS))
+    except OSError as error:
+        raise HostError(f"can't read {path}: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise _damaged(path, "it isn't JSON") from error
+    if not isinstance(facts, dict):
+        raise _damaged(path, "it isn't an object")
+    wanted = [field for field in fields(Generation) if field.name not in _FROM_ITS_PLACE]
+    known: dict[str, Any] = {}
+    for field in wanted:
+        if field.name in facts:
+            known[field.name] = _checked(path, field.name, facts[field.name])
+    try:
+        return Generation(image=image, number=number, directory=path.parent, **known)
+    except TypeError as error:
+        missing = ", ".join(f.name for f in wanted if f.name not in facts)
+        raise _damaged(path, f"it lacks {missing}") from error
+
+
+def _checked(path: Path, key: str, value: object) -> object:
+    if key in _LISTS:
+        if isinstance(value, list) and all(isinstance(item, str) for item in value):
+            return tuple(value)
+    elif key in _NUMBERS:
+        if isinstance(value, int) and not isinstance(value, bool):
+            return value
+    elif isinstance(value, str):
+        return value
+    raise _damaged(path, f"{key} is of the wrong kind")
+
+
+def _damaged(path: Path, why: str) -> HostError:
+    return HostError(
+        f"{path} is damaged: {why}",
+        f"go back to another generation (netbootctl image rollback) and remove {path.parent}",
+    )

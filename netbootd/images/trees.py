@@ -1,0 +1,93 @@
+"""Whole trees of files: how much they hold, and taking them away without touching what is mounted in them."""
+
+import errno
+import os
+import stat
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from netbootd.errors import HostError
+
+
+def size(root: Path) -> int:
+    """Octets that the regular files under `root` hold; a file with several names counts once."""
+    total = 0
+    seen: set[tuple[int, int]] = set()
+    pending = [root]
+    while pending:
+        with os.scandir(pending.pop()) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    pending.append(Path(entry.path))
+                    continue
+                status = entry.stat(follow_symlinks=False)
+                if not stat.S_ISREG(status.st_mode):
+                    continue
+                if status.st_nlink > 1:
+                    if (status.st_dev, status.st_ino) in seen:
+                        continue
+                    seen.add((status.st_dev, status.st_ino))
+                total += status.st_size
+    return total
+
+
+def remove_tree(directory: Path) -> None:
+    """Remove `directory` and all in it, if it is there. What is mounted in it is unmounted, never emptied.
+
+    Raises HostError.
+    """
+    if not directory.exists():
+        return
+    for mount in mounts_under(directory):
+        _run(["umount", "--lazy", str(mount)], f"can't unmount {mount}")
+    _run(["rm", "-rf", "--one-file-system", "--", str(directory)], f"can't remove {directory}")
+
+
+def mounts_under(directory: Path) -> list[Path]:
+    """The mount points at or under `directory`, innermost first."""
+    home = directory.resolve()
+    found = []
+    for line in (
+        Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    ):
+        mount = Path(_unescaped(line.split(" ")[4]))
+        if mount.is_relative_to(home):
+            found.append(mount)
+    return found[::-1]
+
+
+@contextmanager
+def explained(directory: Path) -> Iterator[None]:
+    """Turn what the file system refuses below `directory` into a HostError that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        raise host_error(error, directory) from error
+
+
+def host_error(error: OSError, directory: Path) -> HostError:
+    """What `error`, met while working in `directory`, means to the person who can mend it."""
+    where = error.filename if isinstance(error.filename, str) else str(directory)
+    hints = {
+        errno.ENOSPC: f"make room on the file system of {directory}; nothing was kept of this",
+        errno.EDQUOT: f"raise the quota on the file system of {directory}; nothing was kept of this",
+        errno.EACCES: "run it as root",
+        errno.EPERM: "run it as root",
+        errno.EROFS: f"{directory} is mounted read-only: mount it read-write",
+    }
+    return HostError(f"{where}: {error.strerror}", hints.get(error.errno or 0, ""))
+
+
+def _run(command: list[str], failure: str) -> None:
+    result = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+    if result.returncode:
+        raise HostError(f"{failure}: {result.stderr.strip()[:300]}")
+
+
+def _unescaped(text: str) -> str:
+    """A path as /proc/self/mountinfo writes it: blanks and the like in octal."""
+    for octal, plain in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
+        text = text.replace(octal, plain)
+    return text
