@@ -1,0 +1,11 @@
+"""netbootd: one head node, a pile of machines without disks, one daemon.
+
+The house, from the ground up; imports point downwards only:
+
+    errors, node, network, image, lease, stage   the model: values, validated once
+    config, registry, events, render, links      where the model comes from, and goes to
+    boot                                         what a client gets: two pure decisions
+    dhcp, tftp, web                              the doors: one hallway each, sockets at the end of it
+    images, nfs, files                           what a node runs on: generations, exports, node files
+    daemon                                       composes the above; ctl is the administrator's way in
+"""

@@ -1,0 +1,29 @@
+"""A PC's BIOS and the PXE ROM of its network card: it gets iPXE on top of the ROM's own driver (UNDI).
+
+Real ROMs now and then leave 93 out; RFC 4578 has BIOS as number 0. The ROM needs 54 and 60 `PXEClient` in the
+offer (PXE 2.1, 2.2.3).
+"""
+
+from netbootd.boot.answer import NetBoot
+from netbootd.boot.client import OPTION_VENDOR_CLASS, Client
+from netbootd.boot.firmware.family import PXE_CLIENT, USE_THE_BOOTFILE, Family, is_pxe
+from netbootd.network import Network
+
+LOADER = "undionly.kpxe"
+
+
+def _recognises(client: Client) -> bool:
+    return is_pxe(client) and client.architecture in (None, 0)
+
+
+def _announce(client: Client, network: Network) -> NetBoot:
+    return NetBoot(
+        firmware="bios",
+        server=network.server,
+        bootfile=f"loaders/{LOADER}",
+        reason="a BIOS PXE ROM gets iPXE",
+        options={OPTION_VENDOR_CLASS: PXE_CLIENT.encode(), 43: USE_THE_BOOTFILE},
+    )
+
+
+FAMILY = Family("bios", _recognises, _announce)

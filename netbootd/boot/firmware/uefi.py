@@ -1,0 +1,34 @@
+"""UEFI's own PXE stack (EDK2): it gets iPXE for its architecture over TFTP.
+
+The architecture is option 93 (IANA "Processor Architecture Types"), not the text in 60. Old x64 firmware
+sends 9 (EFI BC), as RFC 4578's table had it. snponly.efi uses the card through the firmware's own driver,
+which has just loaded it and so is known to work.
+"""
+
+from netbootd.boot.answer import NetBoot, Wait
+from netbootd.boot.client import OPTION_VENDOR_CLASS, Client
+from netbootd.boot.firmware.family import PXE_CLIENT, USE_THE_BOOTFILE, Family, is_pxe
+from netbootd.network import Network
+
+BIOS = 0
+LOADERS = {7: "snponly.efi", 9: "snponly.efi"}
+
+
+def _recognises(client: Client) -> bool:
+    return is_pxe(client) and client.architecture not in (None, BIOS)
+
+
+def _announce(client: Client, network: Network) -> NetBoot | Wait:
+    loader = LOADERS.get(client.architecture or 0)
+    if loader is None:
+        return Wait(firmware="uefi", reason=f"option 93 is {client.architecture}: no loader is known for it")
+    return NetBoot(
+        firmware="uefi",
+        server=network.server,
+        bootfile=f"loaders/{loader}",
+        reason=f"UEFI (option 93 is {client.architecture}) gets iPXE",
+        options={OPTION_VENDOR_CLASS: PXE_CLIENT.encode(), 43: USE_THE_BOOTFILE},
+    )
+
+
+FAMILY = Family("uefi", _recognises, _announce)

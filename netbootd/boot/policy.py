@@ -1,0 +1,38 @@
+"""What is announced to a client: the first of the two boot decisions."""
+
+from netbootd.boot.answer import Decision, Ignore, LocalBoot, Wait
+from netbootd.boot.client import Client
+from netbootd.boot.firmware import recognise
+from netbootd.boot.firmware.family import Family
+from netbootd.image import Generation
+from netbootd.network import DhcpMode, Network
+from netbootd.node import Node
+
+
+def decide(client: Client, node: Node | None, network: Network, generation: Generation | None) -> Decision:
+    """`generation`: the current one of the node's image, None where there is no image."""
+    if network.dhcp is DhcpMode.OFF:
+        return Ignore(reason=f"DHCP is off on {network.interface}")
+    family = recognise(client)
+    if node is not None:
+        return _for_node(client, node, network, generation, family)
+    if network.pool is None:
+        return Ignore(reason=f"{client.mac} isn't registered, and {network.interface} has no pool")
+    firmware = family.name if family else ""
+    return LocalBoot(firmware=firmware, reason="not registered: an address from the pool, nothing to boot")
+
+
+def _for_node(
+    client: Client, node: Node, network: Network, generation: Generation | None, family: Family | None
+) -> Decision:
+    if node.address not in network.subnet:
+        return Ignore(reason=f"{node.name} is on another wire: {node.address} lies outside {network.subnet}")
+    if family is None:
+        return LocalBoot(reason="it asks for nothing to boot: an operating system, not a firmware")
+    if node.image is None:
+        hint = f"`netbootctl node set {node.name} --image NAME`"
+        return Wait(firmware=family.name, reason=f"{node.name} has no image; {hint}")
+    if generation is None:
+        hint = f"`netbootctl image build {node.image}` makes it"
+        return Wait(firmware=family.name, reason=f"image {node.image!r} has no generation; {hint}")
+    return family.announce(client, network)
