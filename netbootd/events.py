@@ -20,7 +20,7 @@ from netbootd.stage import Event, Level, Stage
 KEPT = 200_000
 """Events kept; older ones go."""
 MOST_MACHINES = 20_000
-"""Machines whose progress is followed at once; whoever floods us with made-up MACs only forgets the oldest."""
+"""Machines followed at once; who floods us with made-up MACs makes us forget the ones longest silent."""
 MOST_WAITING = 10_000
 REPEATED_WITHIN = 30.0
 _LEVELS = {Level.INFO: logging.INFO, Level.WARNING: logging.WARNING, Level.ERROR: logging.ERROR}
