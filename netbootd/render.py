@@ -28,7 +28,7 @@ class Renderer:
         self._environment = ImmutableSandboxedEnvironment(
             loader=ChoiceLoader([_Fresh(directory) for directory in self._directories]),
             undefined=StrictUndefined,
-            autoescape=False,  # noqa: S701 (boot scripts and configuration files, no HTML)
+            autoescape=False,
             trim_blocks=True,
             lstrip_blocks=True,
             keep_trailing_newline=True,
@@ -36,7 +36,7 @@ class Renderer:
         )
 
     def render(self, name: str, **variables: object) -> str:
-        """The template `name` with `variables`. Raises UserError with the file, the line and what is wrong."""
+        """The template `name` with `variables`. Raises UserError: the file, the line, what is wrong."""
         try:
             pieces, size = [], 0
             for piece in self._environment.get_template(name).generate(**variables):

@@ -1,0 +1,145 @@
+"""The shelf that both doors reach into: a path is located, opened or rendered, and the event recorded.
+
+TFTP and HTTP differ in how they carry octets; what a path yields, to whom, and what is remembered of it is
+decided here once.
+"""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+from pathlib import Path
+
+from netbootd.asset import Asset, Refusal
+from netbootd.beneath import open_beneath
+from netbootd.boot.answer import Denied, File, NotFound, Rendered
+from netbootd.boot.assets import Request, locate, node_of
+from netbootd.boot.cmdline import Exported
+from netbootd.boot.loaders import LOADERS
+from netbootd.errors import NetbootdError
+from netbootd.events import EventLog
+from netbootd.image import Generation
+from netbootd.images.store import ImageStore
+from netbootd.network import Network, network_of
+from netbootd.node import Mac, Node
+from netbootd.registry import Registry
+from netbootd.render import Renderer
+from netbootd.stage import Event, Level, Stage
+
+
+@dataclass(slots=True)
+class HeadNode:
+    """What this head node has, as the boot decisions may look at it (boot.assets.View)."""
+
+    registry: Registry
+    store: ImageStore
+    networks: tuple[Network, ...]
+
+    def node_by_mac(self, mac: Mac) -> Node | None:
+        """The node with this card."""
+        return self.registry.node_by_mac(mac)
+
+    def network_of(self, address: IPv4Address) -> Network | None:
+        """The network that an address lies in."""
+        return network_of(address, self.networks)
+
+    def generation(self, image: str, number: int | None) -> Generation | None:
+        """A generation of an image, the current one where `number` is None."""
+        return self.store.current(image) if number is None else self.store.generation(image, number)
+
+    def loader(self, name: str) -> Path | None:
+        """Where this machine has the loader."""
+        return next((path for path in LOADERS[name].paths if path.is_file()), None)
+
+
+class Shelf:
+    """Opens what booting clients ask for. `now` gives Unix seconds."""
+
+    def __init__(
+        self,
+        head: HeadNode,
+        exported: Exported,
+        renderer: Renderer,
+        events: EventLog,
+        now: Callable[[], float],
+    ) -> None:
+        self._head = head
+        self._exported = exported
+        self._renderer = renderer
+        self._events = events
+        self._now = now
+
+    def open(self, path: str, peer: IPv4Address, local: IPv4Address, door: str) -> Asset | Refusal:
+        """What `path` yields for the client at `peer`, which reached us at `local` through `door`.
+
+        Never raises for what a client can ask; a fault of ours is a Refusal and an event.
+        """
+        request = Request(path=path, peer=peer)
+        node: Node | None = None
+        try:
+            node = node_of(request, self._head.node_by_mac) or self._head.registry.node_by_address(peer)
+            found = locate(request, self._head, self._exported)
+            if isinstance(found, NotFound | Denied):
+                return self._refused(found, path, node, door)
+            asset = self._opened(found, path, node)
+        except (NetbootdError, OSError) as error:
+            self._record(node, None, f"{_shown(path)} over {door} failed: {error}", Level.ERROR)
+            return Refusal("the head node has a problem; its log says which")
+        if isinstance(asset, NotFound | Denied):
+            return self._refused(asset, path, node, door)
+        self._record(node, found.stage, f"{_shown(path)} over {door}, {_octets(asset.size)}", Level.INFO)
+        return asset
+
+    def _opened(self, found: File | Rendered, path: str, node: Node | None) -> Asset | NotFound | Denied:
+        if isinstance(found, Rendered):
+            if node is not None:
+                self._note_booted(node, found)
+            return self._rendered(found, path)
+        try:
+            return _file(found)
+        except FileNotFoundError:
+            return NotFound(reason="no such file", missing=found.stage is not None)
+        except PermissionError:
+            return Denied(reason="the path leads out of what is served, or the file can't be read")
+
+    def _rendered(self, found: Rendered, path: str) -> Asset:
+        content = self._renderer.render(found.template, **found.variables).encode()
+        return Asset(name=path, size=len(content), fd=None, content=content, key=(0, 0, 0))
+
+    def _note_booted(self, node: Node, found: Rendered) -> None:
+        generation = found.variables.get("generation")
+        if isinstance(generation, Generation):
+            self._head.registry.set_booted(node.name, generation.image, generation.number, self._now())
+
+    def _refused(self, found: NotFound | Denied, path: str, node: Node | None, door: str) -> Refusal:
+        """A missing loader or image is somebody's to mend; that a firmware probes for files is its way."""
+        missing = isinstance(found, NotFound) and found.missing
+        level = Level.ERROR if missing else Level.WARNING if isinstance(found, Denied) else Level.INFO
+        self._record(node, None, f"{_shown(path)} over {door}: {found.reason}", level)
+        return Refusal(found.reason, denied=isinstance(found, Denied))
+
+    def _record(self, node: Node | None, stage: Stage | None, text: str, level: Level) -> None:
+        mac, name = (node.mac, node.name) if node else (None, None)
+        self._events.record(Event(time=self._now(), mac=mac, node=name, stage=stage, text=text, level=level))
+
+
+def _file(found: File) -> Asset:
+    descriptor = open_beneath(found.root, found.name)
+    status = os.fstat(descriptor)
+    return Asset(
+        name=found.name,
+        size=status.st_size,
+        fd=descriptor,
+        content=None,
+        key=(status.st_dev, status.st_ino, status.st_mtime_ns),
+    )
+
+
+def _shown(path: str) -> str:
+    """A path from the wire as text, bounded, nothing unprintable."""
+    text = "".join(c if c.isprintable() else "?" for c in path[:200])
+    return text if len(path) <= 200 else text + "…"
+
+
+def _octets(size: int) -> str:
+    return f"{size} B" if size < 10_000 else f"{size / 1e6:.1f} MB"

@@ -1,0 +1,126 @@
+"""The HTTP door: what TFTP serves, by the same paths, and /report for node-init and the nodes' systemd.
+
+GET, HEAD /loaders/… /boot/… /images/…      sendfile, Range, ETag
+GET /report/MAC/STAGE?detail=TEXT           from the node itself only
+"""
+
+import logging
+import os
+from collections.abc import Callable
+from ipaddress import IPv4Address
+from pathlib import Path
+from typing import Protocol
+
+from aiohttp import web
+
+from netbootd.asset import Asset, Refusal
+from netbootd.errors import HostError, UserError
+from netbootd.node import Mac, Node
+from netbootd.stage import Event, Level, Stage
+
+REPORTED = frozenset({Stage.ROOT, Stage.READY})
+LONGEST_DETAIL = 200
+SHUTDOWN = 5.0
+"""Seconds that transfers under way get when the daemon stops."""
+
+log = logging.getLogger("netbootd.web")
+
+
+class Opener(Protocol):
+    """shelf.Shelf."""
+
+    def open(self, path: str, peer: IPv4Address, local: IPv4Address, door: str) -> Asset | Refusal:
+        """What the path yields."""
+
+
+class WebServer:
+    """Serves HTTP on one address. `record` takes events; `now` gives Unix seconds."""
+
+    def __init__(
+        self,
+        address: IPv4Address,
+        port: int,
+        shelf: Opener,
+        node_by_mac: Callable[[Mac], Node | None],
+        record: Callable[[Event], None],
+        now: Callable[[], float],
+    ) -> None:
+        self._address, self._port = address, port
+        self._shelf, self._node_by_mac, self._record, self._now = shelf, node_by_mac, record, now
+        self._runner: web.AppRunner | None = None
+
+    async def start(self) -> None:
+        """Listen. Raises HostError where the port can't be had."""
+        app = web.Application(client_max_size=64 << 10)
+        app.router.add_get("/report/{mac}/{stage}", self._report)
+        app.router.add_get("/{path:.*}", self._file)
+        runner = web.AppRunner(app, access_log=None, keepalive_timeout=30, shutdown_timeout=SHUTDOWN)
+        await runner.setup()
+        try:
+            await web.TCPSite(
+                runner, str(self._address), self._port, backlog=1024, reuse_address=True
+            ).start()
+        except OSError as error:
+            await runner.cleanup()
+            raise HostError(
+                f"can't serve HTTP on {self._address} port {self._port}: {error.strerror}",
+                "`netbootctl doctor` says who has it; [http] port in netbootd.toml moves netbootd",
+            ) from None
+        self._runner = runner
+
+    async def stop(self) -> None:
+        """Close; transfers under way get a few seconds."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+
+    async def _file(self, request: web.Request) -> web.StreamResponse:
+        asset = self._shelf.open(request.match_info["path"], _peer(request), self._address, "HTTP")
+        if isinstance(asset, Refusal):
+            status = 403 if asset.denied else 404
+            return web.Response(status=status, text=f"{asset.reason}\n")
+        if asset.content is not None:
+            return web.Response(body=asset.content, content_type="text/plain", charset="utf-8")
+        assert asset.fd is not None  # noqa: S101 (an asset is one or the other)
+        try:
+            # The descriptor is confined already; through /proc, aiohttp opens that very file again.
+            response = web.FileResponse(
+                Path(f"/proc/self/fd/{asset.fd}"), headers={"Content-Type": "application/octet-stream"}
+            )
+            await response.prepare(request)
+        finally:
+            os.close(asset.fd)
+        return response
+
+    async def _report(self, request: web.Request) -> web.Response:
+        try:
+            node = self._node_by_mac(Mac(request.match_info["mac"]))
+            stage = Stage(request.match_info["stage"])
+        except (UserError, ValueError):
+            return web.Response(status=404, text="write /report/MAC/root or /report/MAC/ready\n")
+        if node is None or stage not in REPORTED:
+            return web.Response(status=404, text="no such node, or not a stage that a node reports\n")
+        if _peer(request) != node.address:
+            return web.Response(
+                status=403, text=f"only {node.name} itself, at {node.address}, reports for it\n"
+            )
+        detail = "".join(
+            c if c.isprintable() else "?" for c in request.query.get("detail", "")[:LONGEST_DETAIL]
+        )
+        failed = detail.startswith("error")
+        text = detail or ("login is possible" if stage is Stage.READY else "the root file system is mounted")
+        self._record(
+            Event(
+                time=self._now(),
+                mac=node.mac,
+                node=node.name,
+                stage=None if failed else stage,
+                text=f"{stage}: {text}" if failed else text,
+                level=Level.ERROR if failed else Level.INFO,
+            )
+        )
+        return web.Response(text="noted\n")
+
+
+def _peer(request: web.Request) -> IPv4Address:
+    return IPv4Address(request.remote or "0.0.0.0")  # noqa: S104 (an address to compare with, none to bind)
