@@ -1,0 +1,199 @@
+"""The kernel modules of an image, and what each needs: read from the modules themselves, nothing run.
+
+Every module carries what depmod and modinfo would say in its `.modinfo` section, so an image whose depmod was
+never run serves as well as any other, and a stale modules.dep does no harm. Only `modules.alias` is consulted,
+for soft dependencies that are named by an alias (`crypto-crc32c`).
+"""
+
+import gzip
+import lzma
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from netbootd.errors import UserError
+from netbootd.images.cpio import run_zstd
+from netbootd.images.elf import ElfError, read_modinfo
+from netbootd.images.rooted import resolve
+
+_SUFFIXES = (".ko", ".ko.xz", ".ko.gz", ".ko.zst")
+_PLACES = ("updates", "extra", "")
+"""Where depmod looks first: what an administrator added stands before what the kernel came with."""
+_LARGEST = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Module:
+    """One module, decompressed. Names have underscores, whatever the file's name has."""
+
+    name: str
+    content: bytes
+    depends: tuple[str, ...]
+    before: tuple[str, ...]
+    """Soft dependencies (softdep … pre:), modules or aliases."""
+    after: tuple[str, ...]
+    aliases: tuple[str, ...]
+    firmware: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class ModuleTree:
+    """`/lib/modules/RELEASE` of an image. Use `ModuleTree.of`."""
+
+    directory: Path | None
+    _files: dict[str, Path]
+    builtin: frozenset[str]
+    _read: dict[str, Module] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, root: Path, release: str) -> "ModuleTree":
+        """Look what is there; an image without that directory has an empty tree (a kernel with all built in)."""
+        directory = resolve(root, f"/lib/modules/{release}") or resolve(root, f"/usr/lib/modules/{release}")
+        if directory is None:
+            return cls(None, {}, frozenset())
+        files: dict[str, Path] = {}
+        for place in reversed(_PLACES):
+            files |= {
+                _normal(path.name.partition(".ko")[0]): path for path in _module_files(directory / place)
+            }
+        return cls(
+            directory,
+            files,
+            frozenset(_normal(Path(line).stem) for line in _lines(directory / "modules.builtin")),
+        )
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Every loadable module."""
+        return frozenset(self._files)
+
+    def __contains__(self, name: str) -> bool:
+        return _normal(name) in self._files
+
+    def get(self, name: str) -> Module:
+        """One module, read. Raises UserError naming the file when it can't be (HostError: zstd is missing)."""
+        name = _normal(name)
+        if name not in self._read:
+            self._read[name] = _read_module(name, self._files[name])
+        return self._read[name]
+
+    def named(self, names: Iterable[str]) -> list[str]:
+        """The modules that these names or aliases stand for, those that are loadable here, each once, in order."""
+        found: dict[str, None] = {}
+        for name in names:
+            matches = [_normal(name)] if name in self else self._by_alias(name)
+            found.update(dict.fromkeys(matches))
+        return list(found)
+
+    def order(self, name: str) -> list[str]:
+        """What is to be loaded for `name`, itself included, in that order.
+
+        Raises UserError when a dependency is neither there nor built in: the module could never be loaded.
+        """
+        sequence: dict[str, None] = {}
+        self._visit(_normal(name), sequence, ())
+        return list(sequence)
+
+    def _visit(self, name: str, sequence: dict[str, None], path: tuple[str, ...]) -> None:
+        if name in sequence or name in path:  # soft dependencies may go round in circles
+            return
+        module = self.get(name)
+        for before in self.named(module.before):
+            self._visit(before, sequence, (*path, name))
+        for needed in module.depends:
+            if needed not in self:
+                if needed in self.builtin:
+                    continue
+                raise UserError(f"the kernel module {name} needs {needed}, which the image hasn't")
+            self._visit(needed, sequence, (*path, name))
+        sequence[name] = None
+        for after in self.named(module.after):
+            self._visit(after, sequence, (*path, name))
+
+    def _by_alias(self, alias: str) -> list[str]:
+        if self.directory is None:
+            return []
+        matches: dict[str, None] = {}
+        for line in _lines(self.directory / "modules.alias"):
+            word, _, rest = line.partition(" ")
+            pattern, _, name = rest.rpartition(" ")
+            if word == "alias" and fnmatchcase(alias, pattern) and name in self:
+                matches[_normal(name)] = None
+        return list(matches)
+
+
+def builtin_options(root: Path, release: str) -> frozenset[str]:
+    """The options that are `=y` in the image's /boot/config-RELEASE, without CONFIG_; empty where there is none."""
+    path = resolve(root, f"/boot/config-{release}") or resolve(root, f"/lib/modules/{release}/config")
+    if path is None:
+        return frozenset()
+    settings = (line.partition("=") for line in _lines(path))
+    return frozenset(key.removeprefix("CONFIG_") for key, _, value in settings if value == "y")
+
+
+def _module_files(directory: Path) -> Iterator[Path]:
+    for path in sorted(directory.rglob("*.ko*")):
+        if path.name.endswith(_SUFFIXES) and not path.is_symlink() and path.is_file():
+            yield path
+
+
+def _read_module(name: str, path: Path) -> Module:
+    try:
+        content = _decompressed(path)
+        info = read_modinfo(content)
+    except (ElfError, lzma.LZMAError, zlib.error, EOFError, OSError) as error:
+        raise UserError(
+            f"the kernel module {path} can't be read: {error}", "install the image's kernel again"
+        ) from error
+    before, after = _soft_dependencies(info.get("softdep", []))
+    return Module(
+        name=name,
+        content=content,
+        depends=tuple(
+            _normal(part) for value in info.get("depends", []) for part in value.split(",") if part
+        ),
+        before=before,
+        after=after,
+        aliases=tuple(info.get("alias", [])),
+        firmware=tuple(info.get("firmware", [])),
+    )
+
+
+def _decompressed(path: Path) -> bytes:
+    data = path.read_bytes()
+    if path.suffix == ".xz":
+        plain = lzma.LZMADecompressor().decompress(data, _LARGEST)
+    elif path.suffix == ".gz":
+        with gzip.open(path) as stream:
+            plain = stream.read(_LARGEST)
+    elif path.suffix == ".zst":
+        plain = run_zstd(["-dc", "--memory=128MB"], data)
+    else:
+        plain = data
+    return plain
+
+
+def _soft_dependencies(values: list[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    before: list[str] = []
+    after: list[str] = []
+    for value in values:
+        side = before
+        for word in value.split():
+            if word in ("pre:", "post:"):
+                side = before if word == "pre:" else after
+            else:
+                side.append(word)
+    return tuple(before), tuple(after)
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(errors="replace").splitlines()
+    except (FileNotFoundError, IsADirectoryError):
+        return []
+
+
+def _normal(name: str) -> str:
+    return name.replace("-", "_")
