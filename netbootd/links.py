@@ -7,7 +7,7 @@ message that got lost then costs nothing.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import IPv4Interface
@@ -63,7 +63,7 @@ async def snapshot() -> Snapshot:
         raise _unreadable(error) from None
 
 
-async def watch(settle: float = SETTLE) -> AsyncIterator[Snapshot]:
+async def watch(settle: float = SETTLE) -> AsyncGenerator[Snapshot, None]:
     """Yield what is there now, and again whenever it has changed; never ends by itself.
 
     `settle`: seconds in which further changes are waited for. Raises HostError if the kernel refuses at

@@ -1,0 +1,264 @@
+"""The daemon: composes the parts, follows the interfaces, and says when it is ready.
+
+A network's servers run while its interface is up and has its address; an interface that comes later, goes,
+or changes its address takes only its own servers with it.
+"""
+
+import asyncio
+import fcntl
+import logging
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, contextmanager, suppress
+from ipaddress import IPv4Interface
+from pathlib import Path
+
+from netbootd import links, service_manager
+from netbootd.advertise import Advertiser
+from netbootd.boot import policy
+from netbootd.boot.answer import Decision, Wait
+from netbootd.boot.client import Client
+from netbootd.boot.cmdline import Exported
+from netbootd.config import Config
+from netbootd.dhcp.server import DhcpServer
+from netbootd.errors import ConfigError, HostError, NetbootdError
+from netbootd.events import EventLog
+from netbootd.images.store import ImageStore
+from netbootd.network import DhcpMode, Network
+from netbootd.node import Node
+from netbootd.registry import Registry
+from netbootd.render import Renderer
+from netbootd.shelf import HeadNode, Shelf
+from netbootd.tftp.server import TftpServer
+from netbootd.web.server import WebServer
+
+FLUSH_EVERY = 0.25
+LOOK_EVERY = 1.0
+"""Seconds between looks at the registry's version, to ask for `apply` after somebody else's change."""
+RETRY_AFTER = 10.0
+"""Seconds before a network whose servers could not start is tried again."""
+
+log = logging.getLogger("netbootd")
+
+
+class Daemon:
+    """One head node's daemon. `run` returns when it was told to stop."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._running: dict[Network, AsyncExitStack] = {}
+        self._stopping = asyncio.Event()
+
+    async def run(self) -> None:
+        """Serve until SIGTERM or SIGINT. Raises HostError or ConfigError for what stops it from starting."""
+        async with AsyncExitStack() as stack:
+            stack.enter_context(_only_one(self._config.lock_path))
+            registry = stack.enter_context(Registry.open(self._config.registry_path))
+            self._events = EventLog.open(self._config.events_path)
+            stack.callback(self._events.close)
+            self._head = HeadNode(registry, ImageStore(self._config.images_dir), ())
+            exported = Exported(
+                nodes_dir=self._config.nodes_dir,
+                common_dir=self._config.common_dir,
+                nfs_version=self._config.nfs.version,
+            )
+            renderer = Renderer(self._config.template_dir)
+            self._shelf = Shelf(self._head, exported, renderer, self._events, time.time)
+            stack.push_async_callback(self._stop_all)
+            self._handle_signals()
+            await self._serve()
+            service_manager.notify("STOPPING=1")
+            log.info("stopping")
+
+    async def _serve(self) -> None:
+        tasks = [
+            asyncio.create_task(self._follow_links()),
+            asyncio.create_task(self._flush_events()),
+            asyncio.create_task(self._ask_for_apply()),
+            asyncio.create_task(self._stopping.wait()),
+        ]
+        if interval := service_manager.watchdog_interval():
+            tasks.append(asyncio.create_task(_feed_watchdog(interval / 2)))
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    # Networks
+
+    async def _follow_links(self) -> None:
+        """Start and stop networks as their interfaces come and go."""
+        ready = False
+        changes = links.watch()
+        upcoming = asyncio.ensure_future(anext(changes))
+        snapshot: links.Snapshot = ()
+        try:
+            while True:
+                # Without news, what failed is tried again.
+                done, _ = await asyncio.wait({upcoming}, timeout=RETRY_AFTER)
+                if done:
+                    snapshot = upcoming.result()
+                    upcoming = asyncio.ensure_future(anext(changes))
+                await self._bring_up(snapshot, first=not ready)
+                if not ready:
+                    service_manager.notify("READY=1")
+                    ready = True
+        finally:
+            upcoming.cancel()
+            with suppress(asyncio.CancelledError, StopAsyncIteration, HostError):
+                await upcoming
+            await changes.aclose()
+
+    async def _bring_up(self, snapshot: links.Snapshot, *, first: bool) -> None:
+        """Make what runs fit what is there. At the first time, a network that can't be served is fatal."""
+        try:
+            present = self._config.networks_on(_addresses(self._config, snapshot))
+        except ConfigError as error:
+            if first:
+                raise
+            log.error("%s: %s", error, "; ".join(error.problems))
+            return
+        wanted = {n for n in present if _is_usable(n, snapshot)}
+        self._head.networks = present
+        for network in [n for n in self._running if n not in wanted]:
+            log.warning("%s is gone or has another address: its servers stop", network.interface)
+            await self._running.pop(network).aclose()
+        for network in wanted - self._running.keys():
+            try:
+                self._running[network] = await self._start(network)
+                log.info("serving %s on %s (%s)", network.subnet, network.interface, network.server)
+            except HostError as error:
+                if first:
+                    raise
+                log.error("%s; trying again in %.0f s", error, RETRY_AFTER)
+        waiting = [
+            n.interface
+            for n in self._config.network
+            if n.interface not in {w.interface for w in self._running}
+        ]
+        for interface in waiting if first else ():
+            log.warning("%s isn't up with its address yet; waiting for it", interface)
+        serving = ", ".join(sorted(f"{n.interface} {n.subnet}" for n in self._running)) or "nothing"
+        waits = f"; waiting for {', '.join(waiting)}" if waiting else ""
+        service_manager.notify(f"STATUS=serving {serving}{waits}")
+
+    async def _start(self, network: Network) -> AsyncExitStack:
+        """Start all of a network's servers, or none."""
+        stack = AsyncExitStack()
+        servers: list[DhcpServer | TftpServer | WebServer | Advertiser] = [
+            WebServer(
+                network.server,
+                self._config.http.port,
+                self._shelf,
+                self._head.node_by_mac,
+                self._events.record,
+                time.time,
+            )
+        ]
+        if self._config.tftp.enabled:
+            servers.append(
+                TftpServer(network.interface, network.server, self._shelf, port=self._config.tftp.port)
+            )
+        if network.dhcp is DhcpMode.SERVER:
+            servers.append(DhcpServer(network, self._head.registry, self._events, self._decide))
+            if network.router_advertisement:
+                servers.append(Advertiser(network.interface))
+        try:
+            for server in servers:
+                await server.start()
+                stack.push_async_callback(server.stop)
+        except BaseException:
+            await stack.aclose()
+            raise
+        return stack
+
+    async def _stop_all(self) -> None:
+        for stack in self._running.values():
+            await stack.aclose()
+        self._running.clear()
+
+    def _decide(self, client: Client, node: Node | None, network: Network) -> Decision:
+        try:
+            generation = self._head.generation(node.image, None) if node and node.image else None
+        except NetbootdError as error:
+            return Wait(reason=f"its image can't be read: {error}")
+        return policy.decide(client, node, network, generation)
+
+    # Housekeeping
+
+    async def _flush_events(self) -> None:
+        while True:
+            await asyncio.sleep(FLUSH_EVERY)
+            self._events.flush()
+
+    async def _ask_for_apply(self) -> None:
+        """Have root's helper bring exports and node files up to date, now and after each change."""
+        directory = os.environ.get("RUNTIME_DIRECTORY", "")
+        if not directory:
+            return
+        request = Path(directory.split(":")[0]) / "apply"
+        applied: tuple[int, int] | None = None
+        while True:
+            version = self._head.registry.version
+            if version != applied:
+                applied = version
+                try:
+                    request.touch()
+                except OSError as error:
+                    log.warning("can't ask for exports and node files: %s; run `netbootctl apply`", error)
+            await asyncio.sleep(LOOK_EVERY)
+
+    def _handle_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stopping.set)
+        loop.add_signal_handler(
+            signal.SIGHUP,
+            lambda: log.info("nothing to reload: only netbootd.toml is kept, and it takes a restart"),
+        )
+
+
+async def _feed_watchdog(every: float) -> None:
+    while True:
+        service_manager.notify("WATCHDOG=1")
+        await asyncio.sleep(every)
+
+
+def _addresses(config: Config, snapshot: links.Snapshot) -> dict[str, IPv4Interface]:
+    """Interface -> the address that netbootd takes as its own there: the first, where the file names none."""
+    return {interface.name: interface.addresses[0] for interface in snapshot if interface.addresses}
+
+
+def _is_usable(network: Network, snapshot: links.Snapshot) -> bool:
+    return any(i.name == network.interface and i.up and network.address in i.addresses for i in snapshot)
+
+
+@contextmanager
+def _only_one(path: Path) -> Iterator[None]:
+    """Hold the lock that says that a daemon runs on this state_dir. Raises HostError where one does."""
+    try:
+        path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
+        file = path.open("a+")
+    except OSError as error:
+        raise HostError(
+            f"can't write {path}: {error.strerror}", "run as root, or as the daemon's user"
+        ) from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            file.seek(0)
+            pid = file.read(20).strip() or "unknown"
+            raise HostError(
+                f"netbootd runs already on this state_dir, process {pid}", "stop that one first"
+            ) from None
+        file.truncate(0)
+        file.write(f"{os.getpid()}\n")
+        file.flush()
+        yield
