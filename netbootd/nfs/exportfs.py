@@ -1,0 +1,59 @@
+"""The kernel's NFS server: one file in /etc/exports.d, and `exportfs -ra` when it has changed."""
+
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from netbootd.errors import HostError
+from netbootd.nfs.exports import Export
+from netbootd.render import Renderer
+
+TEMPLATE = "nfs/exports.j2"
+SECONDS = 60
+"""exportfs looks host names of the admin's own exports up; a dead name server may hold it that long."""
+
+
+def render(renderer: Renderer, exports: Sequence[Export]) -> bytes:
+    """The exports file. Raises UserError for a fault in the template."""
+    lines = [export.variables(quoted(export.path)) for export in exports]
+    return renderer.render(TEMPLATE, exports=lines).encode()
+
+
+def reload() -> tuple[str, ...]:
+    """Make the kernel export what /etc/exports and /etc/exports.d say; returns what exportfs grumbled.
+
+    Raises HostError where exportfs is missing or refuses.
+    """
+    try:
+        done = subprocess.run(
+            ["exportfs", "-ra"],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=SECONDS,
+            check=False,
+        )
+    except FileNotFoundError:
+        raise HostError(
+            "exportfs isn't installed: the kernel's NFS server can't be told what to export",
+            'apt-get install nfs-kernel-server, or set `server = "ganesha"` under [nfs]',
+        ) from None
+    except subprocess.TimeoutExpired:
+        raise HostError(
+            f"exportfs -ra isn't done after {SECONDS} seconds", "run it by hand; is a name server away?"
+        ) from None
+    said = tuple(line.strip() for line in done.stderr.splitlines() if line.strip())
+    if done.returncode != 0:
+        raise HostError(
+            f"exportfs -ra failed: {said[0] if said else f'exit status {done.returncode}'}",
+            "it reads /etc/exports and all of /etc/exports.d; mend what it names",
+        )
+    return said
+
+
+def quoted(path: Path) -> str:
+    """`path` as exports(5) wants it: white space, # and quotation marks in octal."""
+    return "".join(
+        chr(octet) if 0x20 < octet < 0x7F and chr(octet) not in '#"\\()' else f"\\{octet:03o}"
+        for octet in str(path).encode()
+    )

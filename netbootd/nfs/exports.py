@@ -1,0 +1,119 @@
+"""Which directories must be exported, to whom, and how: computed as values from the registry. Pure.
+
+Every export goes to the exact addresses of the nodes that need it, collapsed into blocks that hold no
+other address; nothing goes to everyone, not even to everyone on the nodes' network. A generation goes to
+the nodes that boot it and to those still running on it, node files to their own node, the common ones to
+all nodes (an admin may put a munge key there).
+
+What this protects from, and what not: NFS with AUTH_SYS believes addresses, so whoever can take a node's
+address on the wire can read what that node reads. And a client that forges file handles can reach what
+lies beside an export on the same file system; the kernel's server is told to check that (subtree_check),
+NFS-Ganesha can't. Give the state directory a file system of its own where nodes aren't trusted.
+"""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network, collapse_addresses
+from pathlib import Path
+from uuid import UUID, uuid5
+
+from netbootd.node import Node, RootMode
+
+_NAMESPACE = UUID("6d4f4a0e-6a0f-5c58-9d5e-2f1a7c3b8e10")
+LARGEST_EXPORT_ID = 65_535
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Export:
+    """A directory and the addresses that may mount it.
+
+    `root_squash` is off for all that a node's root comes from: the node's uid 0 has to read /etc/shadow,
+    /root and its own host key as they are, and to set owners in a root that it writes to.
+    """
+
+    path: Path
+    clients: tuple[IPv4Network, ...]
+    read_only: bool = True
+    root_squash: bool = False
+
+    @property
+    def fsid(self) -> UUID:
+        """What names this export in file handles: of the path alone, so that it outlives any restart."""
+        return uuid5(_NAMESPACE, str(self.path))
+
+    def variables(self, path: str) -> dict[str, object]:
+        """What a template is given of it; `path` is as that server's syntax wants it written."""
+        return {
+            "path": path,
+            "clients": [
+                str(client.network_address if client.prefixlen == client.max_prefixlen else client)
+                for client in self.clients
+            ],
+            "read_only": self.read_only,
+            "root_squash": self.root_squash,
+            "fsid": self.fsid,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Generations:
+    """The root file systems that nodes use, as the image store and the registry know them.
+
+    `current`: image -> what a boot now gets. `booted`: node -> what it was last told to boot, so that a
+    node keeps its root until it boots anew, whatever has become current meanwhile.
+    """
+
+    current: Mapping[str, Path]
+    booted: Mapping[str, Path]
+
+
+def desired(
+    nodes: Iterable[Node], generations: Generations, nodes_dir: Path, common_dir: Path
+) -> tuple[Export, ...]:
+    """All exports that `nodes` need, by path."""
+    users: dict[Path, set[IPv4Address]] = defaultdict(set)
+    for node in nodes:
+        for path in _needed(node, generations, nodes_dir, common_dir):
+            users[path].add(node.address)
+    return tuple(
+        Export(path=path, clients=tuple(collapse_addresses(map(IPv4Network, sorted(users[path])))))
+        for path in sorted(users)
+    )
+
+
+def export_ids(exports: Iterable[Export], present: Mapping[Path, int]) -> dict[Path, int]:
+    """A number from 1 to 65535 for each export; NFS-Ganesha puts it into its file handles.
+
+    An export keeps the number that it has in `present`. A new one gets a number by the hash of its path,
+    the next free one where that is taken; and a number that `present` has for another path counts as taken
+    even if that export is going, because Ganesha 4.3 gives up all exports when a number changes its path.
+    Raises ValueError where there are more exports than numbers.
+    """
+    taken = set(present.values())
+    numbers: dict[Path, int] = {}
+    for export in exports:
+        if export.path in present:
+            numbers[export.path] = present[export.path]
+            continue
+        if len(taken) >= LARGEST_EXPORT_ID:
+            raise ValueError(f"more than {LARGEST_EXPORT_ID} exports")
+        digest = hashlib.sha256(str(export.path).encode()).digest()
+        number = int.from_bytes(digest[:8], "big") % LARGEST_EXPORT_ID + 1
+        while number in taken:
+            number = number % LARGEST_EXPORT_ID + 1
+        numbers[export.path] = number
+        taken.add(number)
+    return numbers
+
+
+def _needed(node: Node, generations: Generations, nodes_dir: Path, common_dir: Path) -> list[Path]:
+    needed = []
+    if node.name in generations.booted:
+        needed.append(generations.booted[node.name])
+    if node.root is RootMode.OVERLAY and node.image and node.image in generations.current:
+        needed.append(generations.current[node.image])
+    if node.root is not RootMode.RAM:  # it gets its files with the image, and mounts nothing
+        needed += [nodes_dir / node.name, common_dir]
+    return needed
