@@ -1,5 +1,6 @@
 """The lab's machines: that a test can see, type, reset and pull the plug, and is told what went wrong."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,6 +26,15 @@ def test_a_kind_says_what_it_lacks() -> None:
         replace(bios, program="true", files=(Path("/no/such.rom"),)).missing() == "/no/such.rom isn't there"
     )
     assert replace(bios, program="true", files=()).missing() is None
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[Lab]:
+    """With a directory whose name is longer than a Unix socket's may be."""
+    deep = tmp_path / ("a" * 100)
+    deep.mkdir()
+    with Lab(directory=deep) as made:
+        yield made
 
 
 @pytest.mark.net

@@ -14,6 +14,8 @@ import shutil
 import socket
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -84,8 +86,8 @@ class Machine:
         self.mac = mac
         self.console = lab.directory / f"{name}.console"
         self._lab = lab
-        self._monitor = lab.directory / f"{name}.qmp"
-        self._serial = lab.directory / f"{name}.serial"
+        self._monitor = f"{name}.qmp"
+        self._serial = f"{name}.serial"
         self._tap = lab.tap(name)
         self._process: Process | None = None
         self._powered_on = 0.0
@@ -94,7 +96,7 @@ class Machine:
         """Start it. Returns as soon as QEMU answers its monitor."""
         self.console.unlink(missing_ok=True)
         self._powered_on = time.monotonic()
-        self._process = self._lab.start(f"{self.name}.qemu", self.command())
+        self._process = self._lab.start(f"{self.name}.qemu", self.command(), cwd=self._lab.directory)
         self._process.wait_until(self._answers, "answer from its monitor")
 
     def command(self) -> list[str]:
@@ -108,7 +110,7 @@ class Machine:
         words += ["-machine", "graphics=off", "-display", "none", "-vga", "none"]
         words += [
             "-chardev",
-            f"socket,id=serial,path={self._serial},server=on,wait=off,logfile={self.console}",
+            f"socket,id=serial,path={self._serial},server=on,wait=off,logfile={self.console.name}",
         ]
         words += ["-serial", "chardev:serial", "-qmp", f"unix:{self._monitor},server=on,wait=off"]
         words += ["-netdev", f"tap,id=net,ifname={self._tap},script=no,downscript=no"]
@@ -165,8 +167,7 @@ class Machine:
 
     def type(self, text: str) -> None:
         """Write to the serial console, no faster than at a keyboard: firmware drops what comes at once."""
-        with socket.socket(socket.AF_UNIX) as serial:
-            serial.connect(str(self._serial))
+        with self._connect(self._serial) as serial:
             for octet in text.encode():
                 serial.sendall(bytes([octet]))
                 time.sleep(0.05)
@@ -193,11 +194,21 @@ class Machine:
             return False
         return True
 
+    @contextmanager
+    def _connect(self, name: str) -> Iterator[socket.socket]:
+        """A Unix socket in the lab's directory, by a short path: its length is limited to 107 octets."""
+        directory = os.open(self._lab.directory, os.O_PATH | os.O_DIRECTORY)
+        try:
+            with socket.socket(socket.AF_UNIX) as connected:
+                connected.connect(f"/proc/self/fd/{directory}/{name}")
+                yield connected
+        finally:
+            os.close(directory)
+
     def _execute(self, command: str) -> None:
         """One QMP command. Raises ConnectionError where QEMU isn't there (any more)."""
-        with socket.socket(socket.AF_UNIX) as monitor:
+        with self._connect(self._monitor) as monitor:
             monitor.settimeout(10)
-            monitor.connect(str(self._monitor))
             with monitor.makefile("rw", encoding="utf-8") as stream:
                 if not stream.readline():  # the greeting
                     raise ConnectionResetError(self._monitor)
