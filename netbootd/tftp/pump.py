@@ -1,0 +1,305 @@
+"""The data pump: every running transfer's socket, the blocks that leave them, the timers.
+
+Each transfer has a socket of its own on a port of its own, its TID (RFC 1350 section 4). The sockets stand in
+one epoll set, and the event loop watches that set as if it were one socket: so a wake-up serves all clients
+that answered meanwhile, two system calls per block, without a callback of asyncio for each. The sockets
+aren't connected: a stranger at a TID gets the ERROR 5 that the RFC demands.
+
+A window leaves in one system call where UDP GSO works, packet by packet where it doesn't. What the kernel
+can't take now counts as lost on the way; the timer sends it again.
+"""
+
+import asyncio
+import errno
+import math
+import select
+import socket
+import struct
+from collections.abc import Callable
+from contextlib import suppress
+from heapq import heapify, heappop, heappush
+from itertools import count
+
+from netbootd.errors import PeerError
+from netbootd.tftp.frames import FrameCache, Source, chunk_blocks
+from netbootd.tftp.session import Blocks, Ended, How, Session, Step
+from netbootd.tftp.wire import (
+    DATA_HEADER,
+    ErrorCode,
+    WireError,
+    decode_answer,
+    encode_error,
+    encode_oack,
+    is_error,
+)
+
+Peer = tuple[str, int]
+"""A client's address and port, its TID, as the socket calls have it."""
+
+_IP_RECVERR = 11
+_UDP_SEGMENT = 103
+_NO_GSO = frozenset({errno.EINVAL, errno.EMSGSIZE, errno.EIO, errno.EOPNOTSUPP, errno.ENOPROTOOPT})
+_SEND_BUFFER = 256 * 1024
+_MOST_ANSWER = 600
+"""Octets read of an answer: an ACK has 4, an ERROR rarely more than 100."""
+_MOST_EVENTS = 256
+_ROUNDS = 8
+"""How often one wake-up looks for more answers before the event loop serves the other protocols."""
+_MOST_STALE = 1024
+"""Alarms of ended transfers that may lie about before they are swept up."""
+_ERRNO = struct.Struct("=I")
+"""The first field of struct sock_extended_err."""
+_MOST_STRAYS = 8
+"""Strangers at one TID that are told so; more are dropped in silence."""
+
+
+class Running:
+    """A transfer under way: who reads what, from which socket, how far."""
+
+    __slots__ = (
+        "_blocks",
+        "_chunk",
+        "_first",
+        "_last",
+        "alarm",
+        "gso",
+        "packet",
+        "peer",
+        "session",
+        "socket",
+        "source",
+        "started",
+        "strays",
+    )
+
+    def __init__(self, sock: socket.socket, peer: Peer, source: Source, session: Session) -> None:
+        self.socket = sock
+        self.peer = peer
+        self.source = source
+        self.session = session
+        self.packet = session.terms.blksize + DATA_HEADER
+        self.gso = False
+        self.alarm = math.inf
+        self.started = 0.0
+        self.strays = 0
+        self._blocks = chunk_blocks(session.terms.blksize)
+        self._chunk = memoryview(b"")
+        self._first = self._last = 0
+
+    def packets(self, blocks: Blocks, cache: FrameCache) -> tuple[memoryview, int]:
+        """The packets from blocks.first on, as many as one chunk holds, and the last block among them.
+
+        Raises FileChangedError, OSError.
+        """
+        first, last = blocks
+        if not self._first <= first <= self._last:
+            number = (first - 1) // self._blocks
+            self._chunk = memoryview(cache.chunk(self.source, self.session.terms.blksize, number))
+            self._first = number * self._blocks + 1
+            self._last = self._first + self._blocks - 1
+        last = min(last, self._last)
+        start = (first - self._first) * self.packet
+        return self._chunk[start : start + (last - first + 1) * self.packet], last
+
+    def close(self) -> None:
+        """Closes the socket and lets go of the file's octets; the source is its owner's to release."""
+        self.socket.close()
+        self.alarm = -math.inf
+        self._chunk = memoryview(b"")
+        self._first = self._last = 0
+
+
+class Pump:
+    """Runs the transfers it is given. `on_end` is told of each one that ended, its socket closed by then.
+
+    `strays` and `malformed` count the datagrams at TIDs that came from strangers or made no sense.
+    """
+
+    def __init__(self, cache: FrameCache, on_end: Callable[[Running, Ended], None]) -> None:
+        self._cache = cache
+        self._on_end = on_end
+        self._loop = asyncio.get_running_loop()
+        self._epoll = select.epoll()
+        self._running: dict[int, Running] = {}
+        self._alarms: list[tuple[float, int, Running]] = []
+        self._timer: asyncio.TimerHandle | None = None
+        self._order = count()
+        self.strays = 0
+        self.malformed = 0
+        self._loop.add_reader(self._epoll.fileno(), self._ready)
+
+    def __len__(self) -> int:
+        return len(self._running)
+
+    def start(self, running: Running) -> None:
+        """Takes over a transfer and its socket (bound, non-blocking) and sends the first answer."""
+        sock = running.socket
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
+        # The client's "port unreachable" then ends the transfer at once.
+        sock.setsockopt(socket.IPPROTO_IP, _IP_RECVERR, 1)
+        if running.session.terms.windowsize > 1:
+            running.gso = _set_gso(sock, running.packet)
+        self._running[sock.fileno()] = running
+        self._epoll.register(sock.fileno(), select.EPOLLIN)
+        running.started = self._loop.time()
+        self._perform(running, running.session.begin(running.started))
+
+    def close(self, reason: str) -> None:
+        """Ends all transfers, telling each client the reason."""
+        for running in list(self._running.values()):
+            self._send(running, encode_error(ErrorCode.UNDEFINED, reason))
+            self._end(running, Ended(How.FAILED, reason))
+        if self._timer:
+            self._timer.cancel()
+        self._loop.remove_reader(self._epoll.fileno())
+        self._epoll.close()
+
+    def _ready(self) -> None:
+        for _ in range(_ROUNDS):
+            events = self._epoll.poll(0, _MOST_EVENTS)
+            if not events:
+                return
+            now = self._loop.time()
+            for descriptor, event in events:
+                running = self._running[descriptor]
+                if event & select.EPOLLERR:
+                    self._unreachable(running)
+                else:
+                    self._receive(running, now)
+
+    def _receive(self, running: Running, now: float) -> None:
+        try:
+            datagram, sender = running.socket.recvfrom(_MOST_ANSWER)
+        except OSError:
+            return  # nothing there after all; an ICMP error shows up as EPOLLERR
+        if sender != running.peer:
+            self._stray(running, datagram, sender)
+            return
+        try:
+            answer = decode_answer(datagram)
+        except WireError:
+            self.malformed += 1  # the transfer goes on: whatever that was, the timer still runs
+            return
+        if isinstance(answer, int):
+            self._perform(running, running.session.acknowledge(answer, now))
+        else:
+            self._end(running, running.session.fault(answer))
+
+    def _perform(self, running: Running, step: Step) -> None:
+        if isinstance(step, Blocks):
+            if step.first == 0:
+                self._send(running, encode_oack(running.session.terms.oack))
+            else:
+                self._send_blocks(running, step)
+            if running.session.deadline < running.alarm:
+                self._set_alarm(running)
+        elif step is not None:
+            # Not to a peer that never answered: it may not be the one that asked.
+            if step.how is not How.DONE and running.session.verified:
+                self._send(running, encode_error(ErrorCode.UNDEFINED, step.detail))
+            self._end(running, step)
+
+    def _send_blocks(self, running: Running, blocks: Blocks) -> None:
+        first, last = blocks
+        while first <= last:
+            try:
+                packets, sent = running.packets(Blocks(first, last), self._cache)
+            except (PeerError, OSError) as error:
+                text = str(error)
+                self._send(running, encode_error(ErrorCode.UNDEFINED, text))
+                self._end(running, Ended(How.FAILED, text))
+                return
+            if first == sent:
+                self._send(running, packets)
+            elif not (running.gso and self._send_segmented(running, packets)):
+                for at in range(0, len(packets), running.packet):
+                    self._send(running, packets[at : at + running.packet])
+            first = sent + 1
+
+    def _send(self, running: Running, packet: bytes | memoryview) -> None:
+        try:
+            running.socket.sendto(packet, running.peer)
+        except OSError:
+            return  # lost on the way, as far as the session is concerned
+
+    def _send_segmented(self, running: Running, packets: memoryview) -> bool:
+        """One system call for many packets; False when this route doesn't do that."""
+        try:
+            running.socket.sendto(packets, running.peer)
+        except OSError as error:
+            if error.errno in _NO_GSO:
+                running.gso = False
+                running.socket.setsockopt(socket.SOL_UDP, _UDP_SEGMENT, 0)
+                return False
+        return True
+
+    def _stray(self, running: Running, datagram: bytes, sender: Peer) -> None:
+        self.strays += 1
+        running.strays += 1
+        if running.strays <= _MOST_STRAYS and not is_error(datagram):
+            error = encode_error(ErrorCode.UNKNOWN_TID, "this transfer is another client's")
+            with suppress(OSError):
+                running.socket.sendto(error, sender)
+
+    def _unreachable(self, running: Running) -> None:
+        """An ICMP error is queued at the socket; that of a stranger's port means nothing."""
+        try:
+            _, ancillary, _, receiver = running.socket.recvmsg(64, 512, socket.MSG_ERRQUEUE)
+        except OSError:
+            running.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)  # reading it clears it
+            return
+        refused = any(
+            level == socket.IPPROTO_IP
+            and kind == _IP_RECVERR
+            and _ERRNO.unpack_from(data)[0] == errno.ECONNREFUSED
+            for level, kind, data in ancillary
+        )
+        if refused and receiver == running.peer:
+            self._end(running, running.session.gone())
+
+    def _end(self, running: Running, ended: Ended) -> None:
+        descriptor = running.socket.fileno()
+        del self._running[descriptor]
+        self._epoll.unregister(descriptor)
+        running.close()
+        self._on_end(running, ended)
+
+    def _set_alarm(self, running: Running) -> None:
+        """Puts the session's deadline in the heap: one entry a transfer, looked at again when it is due.
+
+        A deadline moves with every ACK, mostly further away; then the entry stays, and only when it comes
+        up is it found to be early.
+        """
+        running.alarm = running.session.deadline
+        heappush(self._alarms, (running.alarm, next(self._order), running))
+        if len(self._alarms) > 2 * len(self._running) + _MOST_STALE:
+            self._alarms = [entry for entry in self._alarms if entry[0] == entry[2].alarm]
+            heapify(self._alarms)
+        if self._alarms[0][2] is running:
+            self._set_timer()
+
+    def _set_timer(self) -> None:
+        if self._timer:
+            self._timer.cancel()
+        self._timer = self._loop.call_at(self._alarms[0][0], self._due) if self._alarms else None
+
+    def _due(self) -> None:
+        now = self._loop.time()
+        while self._alarms and self._alarms[0][0] <= now:
+            when, _, running = heappop(self._alarms)
+            if when != running.alarm:
+                continue
+            running.alarm = math.inf
+            if running.session.deadline > now:
+                self._set_alarm(running)
+            else:
+                self._perform(running, running.session.expire(now))
+        self._set_timer()
+
+
+def _set_gso(sock: socket.socket, packet: int) -> bool:
+    try:
+        sock.setsockopt(socket.SOL_UDP, _UDP_SEGMENT, packet)
+    except OSError:
+        return False
+    return True

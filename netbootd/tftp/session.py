@@ -1,0 +1,201 @@
+"""One read transfer as a state machine, without IO and without a clock: time is passed in, in seconds.
+
+Blocks are numbered absolutely, 1 to `last`; block 0 stands for the OACK, which is acknowledged as block 0
+on the wire too. The wire's 16-bit numbers roll over to 0; an ACK is mapped to the only block of the current
+window that it can mean. The rules:
+
+    what happens                                what the session does
+    ------------------------------------------  ------------------------------------------------------------
+    ACK of the last block in flight             sends the next window
+    ACK of an earlier block in flight           sends the window that starts after it (RFC 7440 section 4)
+    ACK of the file's last block                ends: done
+    ACK of anything else (duplicate, stray)     nothing: only the timer sends a block again (RFC 1123 4.2.3.1)
+    timer                                       sends the window again, waits twice as long (RFC 1123 4.2.3.2)
+    timer, after the last try                   ends: failed
+    ERROR 0 or 8, at most block 1 acknowledged  ends: a probe, as EDK2, U-Boot and the Raspberry Pi do
+    any other ERROR                             ends: failed
+
+Until the first ACK came, the peer's address may be forged: what it draws is one OACK or one block of 512
+octets, at most four times. A window is only ever sent to a peer that acknowledged our OACK.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NamedTuple
+
+from netbootd.tftp.options import Terms
+from netbootd.tftp.wire import ErrorCode, PeerFault
+
+FIRST_WAIT = 1.0
+"""Seconds until the first retransmission, before a round trip was measured (RFC 6298 section 2.1)."""
+LEAST_WAIT, MOST_WAIT = 0.25, 8.0
+TRIES_UNVERIFIED = 3
+"""Retransmissions to a peer that never acknowledged anything: 4 packets in all."""
+MOST_WAIT_UNVERIFIED = 5
+"""Seconds: a time-out isn't agreed before the OACK is acknowledged, and a forged 255 would hold a place."""
+TRIES = 9
+"""Retransmissions of a window to a peer that did: from 0.25 s on that is 47 s; U-Boot's patience is 50."""
+AGREED_PATIENCE = 60
+"""Seconds to wait for a peer that set the time-out itself (RFC 2349), but never fewer than three tries."""
+
+
+class How(StrEnum):
+    """How a request ended; the last is the server's, before there is a session."""
+
+    DONE = "ok"
+    PROBE = "probe"
+    FAILED = "failed"
+    REFUSED = "refused"
+
+
+class Blocks(NamedTuple):
+    """Send the blocks `first` to `last`, both included, absolute numbers. Block 0 is the OACK."""
+
+    first: int
+    last: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The transfer is over; `detail` says why, empty when there is nothing to say."""
+
+    how: How
+    detail: str = ""
+
+
+Step = Blocks | Ended | None
+"""What to do next; None is nothing."""
+
+
+class Session:
+    """A transfer of `size` octets on `terms`. `deadline` is when `expire` is to be called, unless it moved.
+
+    `acked` is the highest block acknowledged (-1: not even the OACK), `sent` the last block of the window in
+    flight, `resent` how many blocks went out more than once.
+    """
+
+    __slots__ = (
+        "_deviation",
+        "_fresh",
+        "_highest",
+        "_sent_at",
+        "_smoothed",
+        "_tries",
+        "_wait",
+        "_window",
+        "acked",
+        "deadline",
+        "last",
+        "resent",
+        "sent",
+        "size",
+        "terms",
+        "verified",
+    )
+
+    def __init__(self, size: int, terms: Terms) -> None:
+        self.size = size
+        self.terms = terms
+        # A file of an exact multiple of blksize ends with an empty block, an empty file is one.
+        self.last = size // terms.blksize + 1
+        self.acked = self.sent = -1 if terms.oack else 0
+        self.resent = 0
+        self.deadline = 0.0
+        self.verified = False
+        self._window = terms.windowsize
+        self._highest = self.sent
+        self._sent_at = 0.0
+        self._fresh = False
+        self._smoothed = -1.0
+        self._deviation = 0.0
+        self._wait = min(terms.timeout, MOST_WAIT_UNVERIFIED) if terms.timeout else FIRST_WAIT
+        self._tries = 0
+
+    @property
+    def delivered(self) -> int:
+        """Octets of the file that the peer acknowledged."""
+        return min(max(self.acked, 0) * self.terms.blksize, self.size)
+
+    def begin(self, now: float) -> Blocks:
+        """The answer to the request: the OACK, or block 1 if there is nothing to grant."""
+        return self._send(1, now)
+
+    def acknowledge(self, wire_block: int, now: float) -> Step:
+        """An ACK with the 16-bit block number `wire_block` came."""
+        ahead = (wire_block - self.acked) & 0xFFFF
+        if not 0 < ahead <= self.sent - self.acked:
+            return None
+        self.acked += ahead
+        self.verified = True
+        self._tries = 0
+        if self.acked == self.last:
+            return Ended(How.DONE)
+        if self.terms.timeout is None:
+            self._adapt(now)
+        else:
+            self._wait = self.terms.timeout
+        return self._send(min(self._window, self.last - self.acked), now)
+
+    def expire(self, now: float) -> Step:
+        """The time is `now`; if the deadline has passed, send again or give up."""
+        if now < self.deadline:
+            return None
+        self._tries += 1
+        if self._tries > self._most_tries():
+            return Ended(How.FAILED, self._silence())
+        if self.terms.timeout is None:
+            self._wait = min(self._wait * 2, MOST_WAIT)
+        return self._send(self.sent - self.acked, now)
+
+    def fault(self, fault: PeerFault) -> Ended:
+        """The client sent an ERROR."""
+        if fault.code in (ErrorCode.UNDEFINED, ErrorCode.OPTIONS_REFUSED) and self.acked <= 1:
+            return Ended(How.PROBE, fault.message)
+        return Ended(
+            How.FAILED,
+            f"the client ended it at block {self.acked} of {self.last}: {fault.code} {fault.message}",
+        )
+
+    def gone(self) -> Ended:
+        """The client's host says that nothing listens at its port any more (ICMP port unreachable)."""
+        if self.acked <= 0:
+            return Ended(How.PROBE, "the client closed its port")
+        return Ended(How.FAILED, f"the client closed its port at block {self.acked} of {self.last}")
+
+    def _send(self, count: int, now: float) -> Blocks:
+        first = self.acked + 1
+        self.sent = self.acked + count
+        again = self._highest - self.acked
+        if again > 0:
+            self.resent += min(again, count)
+        self._fresh = again <= 0
+        self._highest = max(self._highest, self.sent)
+        self._sent_at = now
+        self.deadline = now + self._wait
+        return Blocks(first, self.sent)
+
+    def _adapt(self, now: float) -> None:
+        """RFC 6298 section 2; a flight that held a block sent before isn't measured (Karn)."""
+        if not self._fresh:
+            return
+        trip = now - self._sent_at
+        if self._smoothed < 0:
+            self._smoothed, self._deviation = trip, trip / 2
+        else:
+            self._deviation += (abs(self._smoothed - trip) - self._deviation) / 4
+            self._smoothed += (trip - self._smoothed) / 8
+        self._wait = min(max(self._smoothed + 4 * self._deviation, LEAST_WAIT), MOST_WAIT)
+
+    def _most_tries(self) -> int:
+        if not self.verified:
+            return TRIES_UNVERIFIED
+        if self.terms.timeout is None:
+            return TRIES
+        return max(3, min(TRIES, AGREED_PATIENCE // self.terms.timeout))
+
+    def _silence(self) -> str:
+        if not self.verified:
+            return "no answer from the client"
+        if self.sent == self.last:
+            return f"the client went silent before it acknowledged the last block, {self.last}"
+        return f"the client went silent at block {self.acked} of {self.last}"
