@@ -16,7 +16,7 @@ USAGE_ERROR = 2
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the daemon in the foreground. Exit status: 0 stopped, 3 bad configuration, 4 the machine's fault."""
+    """Run the daemon in the foreground; exit status 0 when told to stop, else the error's own."""
     parser = argparse.ArgumentParser(
         prog="netbootd", description="Boots machines without a disk over the network."
     )

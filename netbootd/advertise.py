@@ -19,7 +19,7 @@ HOP_LIMIT = 255
 """Proves that a message comes from this link: RFC 4861 section 6.1."""
 
 NOTHING_TO_OFFER = struct.pack("!BBHBBHII", ROUTER_ADVERTISEMENT, 0, 0, 64, 0, 0, 0, 0)
-"""Type, code, checksum (the kernel's), hop limit, flags, router lifetime, reachable and retransmission time."""
+"""Type, code, checksum (the kernel's), hop limit, flags, router lifetime, reachable and retransmit timer."""
 
 _ICMP6_FILTER = 1
 _BLOCKED = (1 << 256) - 1 & ~(1 << ROUTER_SOLICITATION)

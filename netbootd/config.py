@@ -120,6 +120,8 @@ class NetworkSettings(_Table):
     @model_validator(mode="after")
     def _fits(self) -> Self:
         problems = list(_misfits(self, self.address)) if self.address else []
+        if self.dhcp is DhcpMode.PROXY:
+            problems.append(("dhcp", '"proxy" isn\'t in this version yet; use "server", or "off"'))
         if self.range and self.pool and self.range.overlaps(self.pool):
             problems.append(("pool", f"{self.pool} overlaps range {self.range}; keep them apart"))
         if problems:

@@ -266,7 +266,8 @@ class Registry:
     def set_booted(self, node: str, image: str, generation: int, now: float) -> None:
         """Note what a node was told to boot; that generation stays exported until it boots another."""
         current = self._db.execute(
-            "SELECT image, generation FROM booted JOIN node ON node.id = booted.node WHERE name = ?", (node,)
+            "SELECT booted.image, generation FROM booted JOIN node ON node.id = booted.node WHERE name = ?",
+            (node,),
         ).fetchone()
         if current == (image, generation):
             return

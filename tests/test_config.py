@@ -1,0 +1,146 @@
+"""netbootd.toml: what is right is taken, what is wrong is said all at once, each with its line."""
+
+from ipaddress import IPv4Interface
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from netbootd.config import load
+from netbootd.errors import ConfigError
+
+GOOD = """\
+state_dir = "/srv/netbootd"
+authorized_keys = [
+    "/root/.ssh/id_ed25519.pub",   # mine
+]
+[[network]]
+interface  = "eth1"
+dhcp       = "server"
+range      = "10.77.0.10-10.77.0.99"
+pool       = "10.77.0.100-10.77.0.199"
+router     = "10.77.0.1"
+dns        = ["10.77.0.1"]
+domain     = "cluster"
+lease_time = "12h"
+[tftp]
+[http]
+port = 8080
+[nfs]
+server = "ganesha"
+"""
+
+
+def _write(path: Path, text: str) -> Path:
+    path.write_text(text)
+    return path
+
+
+def _problems(tmp_path: Path, text: str) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        load(_write(tmp_path / "netbootd.toml", text))
+    return [caught.value.message, *caught.value.problems]
+
+
+def test_the_example_of_the_design_is_read(tmp_path: Path) -> None:
+    config = load(_write(tmp_path / "netbootd.toml", GOOD))
+    (network,) = config.networks_on({"eth1": IPv4Interface("10.77.0.1/24")})
+    assert (network.lease_time, network.domain, network.http_port) == (43_200, "cluster", 8080)
+    assert str(network.pool) == "10.77.0.100-10.77.0.199"
+    assert config.nfs.server == "ganesha"
+    assert config.registry_path == Path("/srv/netbootd/registry/registry.db")
+
+
+def test_a_network_whose_interface_has_no_address_is_left_out(tmp_path: Path) -> None:
+    assert load(_write(tmp_path / "netbootd.toml", GOOD)).networks_on({}) == ()
+
+
+def test_a_range_outside_the_interface_s_network_is_found_later(tmp_path: Path) -> None:
+    config = load(_write(tmp_path / "netbootd.toml", GOOD))
+    with pytest.raises(ConfigError) as caught:
+        config.networks_on({"eth1": IPv4Interface("192.168.5.1/24")})
+    assert len(caught.value.problems) == 3  # range, pool, router
+
+
+def test_every_fault_is_told_at_once_with_its_key_and_line(tmp_path: Path) -> None:
+    text = """\
+state_dir = "var"
+template_dri = "/x"
+authorized_keys = "/root/key.pub"
+[[network]]
+interface = "eth1"
+address = "10.77.0.1/24"
+range = "10.77.0.10-10.77.0.99"
+pool = "10.77.0.50-10.77.1.199"
+router = "10.78.0.1"
+dns = [
+  "10.77.0.1",
+  "foo"]
+dhcp = "serve"
+lease_time = "12x"
+[[network]]
+interface = "eth1"
+[http]
+port = 99999
+[nfs]
+server = "foo"
+"""
+    found = "\n".join(_problems(tmp_path, text))
+    for expected in (
+        "line 1: state_dir: 'var' has to begin with a slash",
+        "line 2: template_dri: isn't a setting; did you mean template_dir?",
+        "line 3: authorized_keys: '/root/key.pub' has to be a list",
+        "line 8: network[1].pool: 10.77.0.50-10.77.1.199 lies outside 10.77.0.0/24",
+        "line 8: network[1].pool: 10.77.0.50-10.77.1.199 overlaps range 10.77.0.10-10.77.0.99",
+        "line 9: network[1].router: 10.78.0.1 lies outside",
+        "line 10: network[1].dns[2]: 'foo' isn't an IPv4 address",
+        "line 13: network[1].dhcp: 'serve' isn't one of",
+        "line 14: network[1].lease_time: '12x' isn't a time",
+        "line 16: network[2].interface: 'eth1' stands in [[network]] 1 too",
+        "line 18: http.port: 99999 has to be a whole number from 1 to 65535",
+        "line 20: nfs.server: 'foo' isn't one of 'kernel' or 'ganesha'",
+    ):
+        assert expected in found
+    assert "12 problems" in found
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", "at least one [[network]]"),
+        ("network = []", "at least one [[network]]"),
+        ('network = "eth0"', "write [[network]]"),
+        ("[[network]]\ninterface = eth1", "line 2"),
+        ('[[network]]\ninterface = "a/b"', "can't name a network interface"),
+        ('[[network]]\naddress = "10.0.0.1/24"', "interface: is missing"),
+        ('[[network]]\ninterface = "eth1"\naddress = "10.0.0.1"', "lacks its prefix length"),
+        ('[[network]]\ninterface = "eth1"\naddress = "10.0.0.1/31"', "leaves no room"),
+        (
+            '[[network]]\ninterface = "eth1"\naddress = "10.0.0.1/24"\npool = "10.0.0.1-10.0.0.9"',
+            "head node's own address",
+        ),
+        ('[[network]]\ninterface = "eth1"\ndomain = "a..b"', "isn't a domain"),
+        ('[[network]]\ninterface = "eth1"\nlease_time = 5', "out of range"),
+        ('tftp = 3\n[[network]]\ninterface = "eth1"', "has to be a table; write [tftp]"),
+        ('[[network]]\ninterface = "eth1"\ndhcp = "proxy"', "proxy"),
+    ],
+)
+def test_a_fault_says_what_would_be_right(tmp_path: Path, text: str, expected: str) -> None:
+    assert expected in "\n".join(_problems(tmp_path, text))
+
+
+def test_a_missing_file_names_the_command_that_writes_it(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="netbootctl setup"):
+        load(tmp_path / "none.toml")
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text(alphabet="[]{}=\"'.,#\n ab1/-", max_size=120))
+def test_no_text_makes_it_fail_otherwise(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
+    path = tmp_path_factory.getbasetemp() / "fuzz.toml"
+    path.write_text(text + '\n[[network]]\ninterface = "eth1"\n')
+    try:
+        load(path)
+    except ConfigError as error:
+        assert error.problems

@@ -1,0 +1,225 @@
+"""The registry: one transaction per verb, refusals that change nothing, and nothing acknowledged is lost."""
+
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from ipaddress import IPv4Address, IPv4Interface
+from pathlib import Path
+
+import pytest
+
+from netbootd.errors import HostError, UserError
+from netbootd.lease import Lease, LeaseState
+from netbootd.network import AddressRange, Network
+from netbootd.node import Mac, RootMode
+from netbootd.registry import NodeRequest, Profile, Registry, Settings
+
+NETWORKS = (
+    Network(
+        interface="eth1",
+        address=IPv4Interface("10.77.0.1/24"),
+        range=AddressRange.parse("10.77.0.10-10.77.0.12"),
+        pool=AddressRange.parse("10.77.0.100-10.77.0.199"),
+    ),
+)
+RESERVED = {"head": "the head node"}
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Registry:
+    return Registry.open(tmp_path / "registry" / "registry.db")
+
+
+def _request(name: str, number: int, **more: object) -> NodeRequest:
+    return NodeRequest(name=name, macs=(Mac(f"52:54:00:00:00:{number:02x}"),), **more)  # type: ignore[arg-type]
+
+
+def _add(registry: Registry, *requests: NodeRequest) -> None:
+    registry.add_nodes(requests, NETWORKS, RESERVED)
+
+
+def test_a_node_is_found_by_everything_it_has(registry: Registry) -> None:
+    _add(registry, _request("n01", 1, serial="bd989ae1"))
+    node = registry.node("n01")
+    assert node.address == IPv4Address("10.77.0.10")
+    assert registry.node_by_mac(Mac("52:54:00:00:00:01")) == node
+    assert registry.node_by_address(node.address) == node
+    assert registry.node_by_serial("bd989ae1") == node
+    assert registry.node_by_mac(Mac("52:54:00:00:00:02")) is None
+    assert len(node.machine_id) == 32
+    assert node.machine_id[12] == "4"
+
+
+def test_addresses_come_from_the_range_until_it_is_empty(registry: Registry) -> None:
+    _add(registry, *(_request(f"n{i}", i) for i in (1, 2, 3)))
+    assert [str(node.address) for node in registry.nodes()] == ["10.77.0.10", "10.77.0.11", "10.77.0.12"]
+    with pytest.raises(UserError, match="no address is left"):
+        _add(registry, _request("n4", 4))
+    registry.remove_nodes(["n2"])
+    _add(registry, _request("n4", 4))
+    assert str(registry.node("n4").address) == "10.77.0.11"
+
+
+@pytest.mark.parametrize(
+    ("request_", "reason"),
+    [
+        (_request("n01", 9), "already, with MAC 52:54:00:00:00:01"),
+        (_request("n09", 1), "belongs to node 'n01'"),
+        (_request("head", 9), "the head node"),
+        (_request("n09", 9, address=IPv4Address("10.77.0.10")), "belongs to node 'n01'"),
+        (_request("n09", 9, address=IPv4Address("10.78.0.10")), "outside every network"),
+        (_request("n09", 9, address=IPv4Address("10.77.0.100")), "pool"),
+        (_request("n09", 9, address=IPv4Address("10.77.0.1")), "head node's own"),
+        (_request("n09", 9, serial="abc"), "serial abc belongs to node 'n01'"),
+        (_request("n09", 9, profile="none"), "no profile"),
+        (NodeRequest(name="n09", macs=()), "needs a MAC"),
+    ],
+)
+def test_what_cannot_be_is_refused_and_changes_nothing(
+    registry: Registry, request_: NodeRequest, reason: str
+) -> None:
+    _add(registry, _request("n01", 1, serial="abc"))
+    before, version = registry.nodes(), registry.version
+    with pytest.raises(UserError, match=reason):
+        _add(registry, _request("n08", 8), request_)
+    assert registry.nodes() == before
+    assert registry.version == version
+
+
+def test_a_node_can_be_changed_and_renamed_and_keeps_who_it_is(registry: Registry) -> None:
+    _add(registry, _request("n01", 1), _request("n02", 2))
+    identity = registry.node("n01").machine_id
+    registry.set_node(
+        "n01", {"image": "debian", "root": RootMode.RAM, "address": IPv4Address("10.77.0.50")}, NETWORKS
+    )
+    node = registry.rename_node("n01", "orion", RESERVED)
+    assert (node.name, node.image, node.root, node.machine_id) == ("orion", "debian", RootMode.RAM, identity)
+    with pytest.raises(UserError, match="already"):
+        registry.rename_node("orion", "n02", RESERVED)
+    with pytest.raises(UserError, match="no node 'n01'"):
+        registry.node("n01")
+    with pytest.raises(UserError, match="belongs to node 'n02'"):
+        registry.set_node("orion", {"image": "x", "macs": (Mac("52:54:00:00:00:02"),)}, NETWORKS)
+    assert registry.node("orion").image == "debian"
+
+
+def test_a_node_takes_from_its_profile_what_it_leaves_open(registry: Registry) -> None:
+    registry.put_profile(Profile(name="all", settings=Settings(image="debian", kernel_args="quiet")))
+    registry.put_profile(Profile(name="render", parent="all", settings=Settings(root=RootMode.RAM)))
+    _add(registry, _request("n01", 1, profile="render", settings=Settings(kernel_args="debug")))
+    node = registry.node("n01")
+    assert (node.image, node.root, node.kernel_args) == ("debian", RootMode.RAM, "debug")
+    registry.put_profile(Profile(name="all", settings=Settings(image="ubuntu")))
+    assert registry.node("n01").image == "ubuntu"
+    registry.set_node("n01", {"kernel_args": None}, NETWORKS)
+    assert registry.node("n01").kernel_args == ""
+    with pytest.raises(UserError, match="used by n01"):
+        registry.remove_profile("render")
+    with pytest.raises(UserError, match="inherit from itself"):
+        registry.put_profile(Profile(name="all", parent="render"))
+    assert registry.profiles()[0].parent is None
+
+
+def test_another_connection_s_change_is_seen_at_once(tmp_path: Path) -> None:
+    one = Registry.open(tmp_path / "r" / "registry.db")
+    other = Registry.open(tmp_path / "r" / "registry.db")
+    one.put_profile(Profile(name="p", settings=Settings(image="a")))
+    _add(one, _request("n01", 1, profile="p"))
+    version = other.version
+    assert other.node("n01").image == "a"
+    one.put_profile(Profile(name="p", settings=Settings(image="b")))
+    assert other.version != version
+    assert other.node("n01").image == "b"
+
+
+def test_what_a_node_booted_is_remembered_until_it_boots_another(registry: Registry) -> None:
+    _add(registry, _request("n01", 1))
+    registry.set_booted("n01", "debian", 1, 100.0)
+    registry.set_booted("n01", "debian", 2, 200.0)
+    registry.set_booted("gone", "debian", 2, 200.0)
+    assert registry.booted() == {"n01": ("debian", 2)}
+    registry.remove_nodes(["n01"])
+    assert registry.booted() == {}
+
+
+def test_a_lease_takes_the_place_of_its_address_s_former_one(registry: Registry) -> None:
+    lease = Lease(
+        address=IPv4Address("10.77.0.100"),
+        mac=Mac("52:54:00:00:00:01"),
+        client_id=b"\1abc",
+        host_name="x",
+        expires=5.0,
+    )
+    registry.commit_leases([lease])
+    released = Lease(
+        address=lease.address, mac=lease.mac, client_id=b"", expires=9.0, state=LeaseState.DECLINED
+    )
+    registry.commit_leases([released])
+    assert registry.leases() == [released]
+
+
+def test_a_file_that_is_no_registry_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "registry.db"
+    path.write_bytes(b"not a database, but something dear to somebody" * 100)
+    before = path.read_bytes()
+    with pytest.raises(HostError, match=r"registry\.db"):
+        Registry.open(path)
+    assert path.read_bytes() == before
+
+
+def test_a_newer_registry_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "registry.db"
+    Registry.open(path).close()
+    db = sqlite3.connect(path)
+    db.execute("PRAGMA user_version = 99")
+    db.commit()
+    db.close()
+    with pytest.raises(HostError, match="newer netbootd"):
+        Registry.open(path)
+
+
+_WRITER = """
+import sys
+from pathlib import Path
+from tests.test_registry import _add, _request
+from netbootd.registry import NodeRequest, Registry
+from netbootd.node import Mac
+from netbootd.network import AddressRange, Network
+from ipaddress import IPv4Interface
+span = AddressRange.parse("10.1.0.0-10.9.0.0")
+wide = (Network(interface="eth1", address=IPv4Interface("10.0.0.1/8"), range=span),)
+registry = Registry.open(Path(sys.argv[1]))
+number = int(sys.argv[2])
+while True:
+    number += 1
+    mac = Mac.from_octets(b"\\x52\\x54" + number.to_bytes(4, "big"))
+    registry.add_nodes([NodeRequest(name=f"n{number}", macs=(mac,))], wide, {})
+    print(f"n{number}", flush=True)
+"""
+
+
+def test_a_kill_at_any_moment_loses_no_acknowledged_registration(tmp_path: Path) -> None:
+    path = tmp_path / "registry.db"
+    acknowledged: list[str] = []
+    for round_ in range(6):
+        child = subprocess.Popen(
+            [sys.executable, "-c", _WRITER, str(path), str(round_ * 100_000)],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert child.stdout is not None
+        acknowledged.append(child.stdout.readline().strip())
+        time.sleep(random.uniform(0.0, 0.15))
+        os.kill(child.pid, signal.SIGKILL)
+        acknowledged += [
+            line.strip() for line in child.stdout.read().splitlines(keepends=True) if line.endswith("\n")
+        ]
+        child.wait()
+        child.stdout.close()
+    registry = Registry.open(path)
+    assert len(acknowledged) > 6
+    assert set(acknowledged) <= {node.name for node in registry.nodes()}
