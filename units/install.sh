@@ -1,0 +1,231 @@
+#!/bin/sh
+# install.sh install|uninstall: put netbootd on this machine, or take it away. Called by make.
+#
+# From the environment: DESTDIR (a staging directory: then nothing of this machine is touched), PREFIX
+# (/usr/local), PYTHON (python3), PACKAGES (Debian packages a head node needs at run time).
+#
+# Everything but the configuration lies under PREFIX; PREFIX/lib/netbootd is a virtual environment, which
+# `install` may be run over again at any time: that is an upgrade.
+set -eu
+
+DESTDIR=${DESTDIR:-}
+PREFIX=${PREFIX:-/usr/local}
+PYTHON=${PYTHON:-python3}
+PACKAGES=${PACKAGES:-}
+
+HOME_DIR=$PREFIX/lib/netbootd
+BIN=$PREFIX/bin
+SHARE=$PREFIX/share
+STATE=/var/lib/netbootd
+CONFIG=/etc/netbootd/netbootd.toml
+case $PREFIX in
+/usr | /usr/local) LIB=$PREFIX/lib ;; # systemd looks here by itself
+*) LIB=/etc ;;
+esac
+UNITS=$LIB/systemd/system
+UNIT_NAMES='netbootd.service netbootd-apply.path netbootd-apply.service'
+BASH_COMPLETION=$SHARE/bash-completion/completions/netbootctl
+ZSH_COMPLETION=$SHARE/zsh/site-functions/_netbootctl
+FISH_COMPLETION=$SHARE/fish/vendor_completions.d/netbootctl.fish
+
+say() { echo "==> $*"; }
+
+fail() {
+    echo "install.sh: $*" >&2
+    exit 1
+}
+
+# Whether this is the machine itself and not a staging directory.
+here() { [ -z "$DESTDIR" ]; }
+
+systemd_runs() { here && [ -d /run/systemd/system ]; }
+
+need_root() {
+    if here && [ "$(id -u)" -ne 0 ]; then
+        fail "only root can do that; run: sudo make $1"
+    fi
+}
+
+# ---- install
+
+packages() {
+    here || return 0
+    if ! command -v dpkg-query >/dev/null; then
+        say "not a Debian system; a head node needs what Debian calls: $PACKAGES"
+        return 0
+    fi
+    missing=
+    for package in $PACKAGES; do
+        [ "$(dpkg-query --show --showformat='${db:Status-Status}' "$package" 2>/dev/null)" = installed ] ||
+            missing="$missing $package"
+    done
+    [ -n "$missing" ] || return 0
+    say "installing$missing"
+    export DEBIAN_FRONTEND=noninteractive
+    # shellcheck disable=SC2086  # a list of names
+    if ! apt-get install --yes --quiet --no-install-recommends $missing; then
+        apt-get update --quiet
+        # shellcheck disable=SC2086
+        apt-get install --yes --quiet --no-install-recommends $missing
+    fi
+}
+
+# The service may not look into home directories, so its Python can't live in one (as pyenv's does).
+find_python() {
+    for python in "$PYTHON" /usr/bin/python3; do
+        base=$("$python" -c 'import sys; print(sys.base_prefix if sys.version_info >= (3, 11) else "")' 2>/dev/null) ||
+            continue
+        case $base in
+        '' | /home/* | /root/* | /run/user/*) ;;
+        *)
+            PYTHON=$python
+            return 0
+            ;;
+        esac
+    done
+    fail "no Python 3.11 or newer outside of home directories; name one: make install PYTHON=/usr/bin/python3.12"
+}
+
+virtual_environment() {
+    say "netbootd and its libraries -> $HOME_DIR"
+    venv=$DESTDIR$HOME_DIR
+    "$PYTHON" -m venv "$venv" || fail "python3 -m venv failed; run: apt-get install python3-venv"
+    pip="$venv/bin/python -m pip --quiet --disable-pip-version-check --no-input"
+    # shellcheck disable=SC2086  # a command with its options
+    $pip install .
+    # The same version again, where this is an upgrade from a checkout.
+    # shellcheck disable=SC2086
+    $pip install --force-reinstall --no-deps .
+    if command -v gcc >/dev/null && pkg-config --exists libsystemd 2>/dev/null; then
+        # shellcheck disable=SC2086
+        $pip install 'systemd-python>=235' >/dev/null 2>&1 ||
+            say "systemd-python can't be built here; netbootd does without"
+    fi
+    if ! here; then # what pip wrote names the staging directory
+        for file in "$venv"/bin/*; do
+            [ -L "$file" ] || sed -i "s|$DESTDIR$HOME_DIR|$HOME_DIR|g" "$file"
+        done
+        sed -i "s|$DESTDIR$HOME_DIR|$HOME_DIR|g" "$venv/pyvenv.cfg"
+        find "$venv" -name __pycache__ -type d -prune -exec rm -rf {} +
+    fi
+    mkdir -p "$DESTDIR$BIN"
+    ln -sfn "$HOME_DIR/bin/netbootd" "$DESTDIR$BIN/netbootd"
+    ln -sfn "$HOME_DIR/bin/netbootctl" "$DESTDIR$BIN/netbootctl"
+}
+
+completions() {
+    for shell in bash zsh fish; do
+        case $shell in
+        bash) file=$DESTDIR$BASH_COMPLETION ;;
+        zsh) file=$DESTDIR$ZSH_COMPLETION ;;
+        fish) file=$DESTDIR$FISH_COMPLETION ;;
+        esac
+        mkdir -p "${file%/*}"
+        _NETBOOTCTL_COMPLETE=source_$shell "$DESTDIR$HOME_DIR/bin/python" -c \
+            'import sys; from netbootd.ctl import main; sys.exit(main())' >"$file"
+    done
+    # zsh runs this file at the first TAB, which shouldn't be lost.
+    echo '_netbootctl_completion "$@"' >>"$DESTDIR$ZSH_COMPLETION"
+}
+
+units() {
+    say "units -> $UNITS"
+    mkdir -p "$DESTDIR$UNITS" "$DESTDIR$LIB/sysusers.d" "$DESTDIR$LIB/tmpfiles.d"
+    for unit in $UNIT_NAMES; do
+        sed "s|/usr/local/bin/|$BIN/|" "units/$unit" >"$DESTDIR$UNITS/$unit"
+    done
+    cp units/sysusers.d/netbootd.conf "$DESTDIR$LIB/sysusers.d/netbootd.conf"
+    cp units/tmpfiles.d/netbootd.conf "$DESTDIR$LIB/tmpfiles.d/netbootd.conf"
+    here || return 0
+    if ! command -v systemd-sysusers >/dev/null || ! command -v systemd-tmpfiles >/dev/null; then
+        say "no systemd here: make the user netbootd and what is in units/tmpfiles.d by hand"
+        return 0
+    fi
+    systemd-sysusers "$LIB/sysusers.d/netbootd.conf"
+    systemd-tmpfiles --create "$LIB/tmpfiles.d/netbootd.conf"
+}
+
+# As dpkg does it: what was never edited follows the new version, what was edited stays.
+configuration() {
+    installed=$DESTDIR$HOME_DIR/netbootd.toml.installed
+    config=$DESTDIR$CONFIG
+    "$DESTDIR$HOME_DIR/bin/python" -c \
+        'from netbootd.render import Renderer; print(Renderer().render("netbootd.toml.j2"), end="")' \
+        >"$installed.new"
+    mkdir -p "${config%/*}/templates"
+    if [ ! -e "$config" ] || cmp -s "$config" "$installed"; then
+        cp "$installed.new" "$config"
+    else
+        say "$CONFIG stays as it is"
+    fi
+    mv "$installed.new" "$installed"
+}
+
+install_all() {
+    need_root install
+    packages
+    find_python
+    virtual_environment
+    completions
+    units
+    configuration
+    if systemd_runs; then
+        systemctl daemon-reload
+        if systemctl --quiet is-active netbootd.service; then
+            say "restarting netbootd"
+            systemctl restart netbootd.service
+        fi
+    fi
+    say "done"
+    here || return 0
+    systemctl --quiet is-enabled netbootd.service 2>/dev/null || cat <<-END
+	Next, for the wire with your nodes on it:
+	    netbootctl setup --interface eth1
+	    systemctl enable --now netbootd
+	END
+}
+
+# ---- uninstall
+
+uninstall_all() {
+    need_root uninstall
+    if systemd_runs; then
+        for unit in $UNIT_NAMES; do
+            systemctl disable --now --quiet "$unit" 2>/dev/null || true
+        done
+    fi
+    # Exports and the blocks in /etc/hosts and ssh_known_hosts: a root that isn't served shouldn't be offered.
+    if here && [ -x "$HOME_DIR/bin/netbootctl" ]; then
+        say "exports and the nodes' names are taken out of this machine's files"
+        "$HOME_DIR/bin/netbootctl" apply --undo ||
+            say "that failed; look for blocks marked netbootd in /etc/hosts and /etc/ssh/ssh_known_hosts"
+    fi
+    config=$DESTDIR$CONFIG
+    if cmp -s "$config" "$DESTDIR$HOME_DIR/netbootd.toml.installed"; then
+        rm -f "$config"
+    fi
+    for unit in $UNIT_NAMES; do
+        rm -f "$DESTDIR$UNITS/$unit"
+    done
+    rm -f "$DESTDIR$LIB/sysusers.d/netbootd.conf" "$DESTDIR$LIB/tmpfiles.d/netbootd.conf"
+    rm -f "$DESTDIR$BIN/netbootd" "$DESTDIR$BIN/netbootctl"
+    rm -f "$DESTDIR$BASH_COMPLETION" "$DESTDIR$ZSH_COMPLETION" "$DESTDIR$FISH_COMPLETION"
+    rm -rf "$DESTDIR$HOME_DIR" "$DESTDIR/run/netbootd" "$DESTDIR/var/cache/netbootd"
+    rmdir "$DESTDIR/etc/netbootd/templates" "$DESTDIR/etc/netbootd" 2>/dev/null || true
+    systemd_runs && systemctl daemon-reload
+    say "netbootd is gone from this machine"
+    for kept in "$STATE" /etc/netbootd; do
+        if [ -e "$DESTDIR$kept" ]; then
+            say "kept: $kept (rm -r $kept to be rid of it)"
+        fi
+    done
+    if here && id netbootd >/dev/null 2>&1; then
+        say "kept: the user netbootd, who owns the registry in there (userdel netbootd)"
+    fi
+}
+
+case ${1:-} in
+install) install_all ;;
+uninstall) uninstall_all ;;
+*) fail "install.sh install|uninstall" ;;
+esac
