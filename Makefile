@@ -56,8 +56,8 @@ clean:
 # PREFIX=/usr/local. With DESTDIR all goes into a staging directory and nothing of this machine is touched.
 
 PREFIX ?= /usr/local
-# What a head node needs while it runs. An NFS-Ganesha that is there already stands in for the kernel's server.
-NFS_SERVER       := $(if $(wildcard /usr/bin/ganesha.nfsd),,nfs-kernel-server)
+# What a head node needs while it runs. Where the kernel can't serve NFS: NFS_SERVER="nfs-ganesha nfs-ganesha-vfs".
+NFS_SERVER       ?= nfs-kernel-server
 RUNTIME_PACKAGES := python3-venv ipxe $(NFS_SERVER) openssh-client mmdebstrap zstd xz-utils
 INSTALL          := DESTDIR='$(DESTDIR)' PREFIX='$(PREFIX)' PYTHON='$(PYTHON)' \
                     PACKAGES='$(RUNTIME_PACKAGES)' sh units/install.sh
