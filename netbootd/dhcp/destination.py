@@ -1,0 +1,76 @@
+"""Where a reply goes: RFC 2131 section 4.1, with RFC 8357; and the frame's payload for the case in which only
+we can build it. Pure.
+"""
+
+import struct
+from dataclasses import dataclass
+from enum import Enum
+from ipaddress import IPv4Address
+
+from netbootd.dhcp.options import RELAY_SOURCE_PORT, MessageType, Option, sub_options
+from netbootd.dhcp.wire import Message
+from netbootd.node import Mac
+
+SERVER_PORT = 67
+CLIENT_PORT = 68
+BROADCAST = IPv4Address("255.255.255.255")
+_TTL = 64
+_DONT_FRAGMENT = 0x4000
+_UDP = 17
+
+
+class Way(Enum):
+    """How the reply travels."""
+
+    RELAY = "to the relay"
+    UNICAST = "to the address that the client has"
+    BROADCAST = "to everybody on the wire"
+    LINK = "to the client's network card, which has no address yet"
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """An address and port; `mac` is who gets it where `way` is LINK."""
+
+    way: Way
+    address: IPv4Address
+    port: int
+    mac: Mac
+
+
+def of(request: Message, reply: Message, source_port: int) -> Destination:
+    """Where `reply` goes. `source_port` is the one that the request came from, which matters for relays."""
+    if int(request.giaddr):
+        return Destination(Way.RELAY, request.giaddr, _relay_port(request, source_port), reply.chaddr)
+    if reply.type is not MessageType.NAK:
+        if int(request.ciaddr):
+            return Destination(Way.UNICAST, request.ciaddr, CLIENT_PORT, reply.chaddr)
+        if not request.broadcast and int(reply.yiaddr):
+            return Destination(Way.LINK, reply.yiaddr, CLIENT_PORT, reply.chaddr)
+    return Destination(Way.BROADCAST, BROADCAST, CLIENT_PORT, reply.chaddr)
+
+
+def datagram(source: IPv4Address, to: Destination, payload: bytes) -> bytes:
+    """An IPv4 and UDP datagram from the server's port, both checksums filled in (RFC 791, RFC 768)."""
+    length = 8 + len(payload)
+    addresses = source.packed + to.address.packed
+    udp = struct.pack("!HHHH", SERVER_PORT, to.port, length, 0)
+    checksum = _checksum(addresses + struct.pack("!BBH", 0, _UDP, length) + udp + payload) or 0xFFFF
+    head = struct.pack("!BBHHHBBH", 0x45, 0, 20 + length, 0, _DONT_FRAGMENT, _TTL, _UDP, 0) + addresses
+    head = head[:10] + struct.pack("!H", _checksum(head)) + head[12:]
+    return head + udp[:6] + struct.pack("!H", checksum) + payload
+
+
+def _relay_port(request: Message, source_port: int) -> int:
+    """RFC 8357 section 4: a relay that says so listens where it sent from, not at 67."""
+    asks = RELAY_SOURCE_PORT in sub_options(request.options.get(Option.RELAY_AGENT, b""))
+    return source_port if asks else SERVER_PORT
+
+
+def _checksum(octets: bytes) -> int:
+    """The Internet checksum (RFC 1071): the 16-bit ones' complement of the ones' complement sum."""
+    if len(octets) % 2:
+        octets += b"\0"
+    # 2**16 is 1 modulo 0xffff, so the number itself has the remainder that the sum of its words has.
+    total = int.from_bytes(octets, "big")
+    return 0xFFFF - (total % 0xFFFF or (0xFFFF if total else 0))

@@ -1,0 +1,220 @@
+"""DHCP options: their numbers, what their octets mean, and how they read to a person. Pure.
+
+Numbers are IANA's "BOOTP Vendor Extensions and DHCP Options"; RFC 2132 unless a line names another.
+"""
+
+from collections.abc import Callable, Iterable
+from enum import IntEnum
+from ipaddress import IPv4Address
+
+INFINITE = 0xFFFFFFFF
+"""Seconds in option 51 that never end (RFC 2131 section 3.3)."""
+
+
+class MessageType(IntEnum):
+    """Option 53 (RFC 2132 section 9.6)."""
+
+    DISCOVER = 1
+    OFFER = 2
+    REQUEST = 3
+    DECLINE = 4
+    ACK = 5
+    NAK = 6
+    RELEASE = 7
+    INFORM = 8
+
+
+class Option(IntEnum):
+    """The options that netbootd reads, sends or explains."""
+
+    PAD = 0
+    SUBNET_MASK = 1
+    ROUTER = 3
+    DNS = 6
+    HOST_NAME = 12
+    BOOT_FILE_SIZE = 13
+    DOMAIN_NAME = 15
+    ROOT_PATH = 17
+    INTERFACE_MTU = 26
+    BROADCAST_ADDRESS = 28
+    NTP_SERVERS = 42
+    VENDOR_SPECIFIC = 43
+    REQUESTED_ADDRESS = 50
+    LEASE_TIME = 51
+    OVERLOAD = 52
+    MESSAGE_TYPE = 53
+    SERVER_ID = 54
+    PARAMETER_REQUEST_LIST = 55
+    MESSAGE = 56
+    MAXIMUM_SIZE = 57
+    RENEWAL_TIME = 58
+    REBINDING_TIME = 59
+    VENDOR_CLASS = 60
+    CLIENT_ID = 61
+    TFTP_SERVER_NAME = 66
+    BOOT_FILE_NAME = 67
+    USER_CLASS = 77  # RFC 3004
+    RELAY_AGENT = 82  # RFC 3046
+    CLIENT_ARCHITECTURE = 93  # RFC 4578
+    CLIENT_INTERFACE = 94  # RFC 4578
+    CLIENT_UUID = 97  # RFC 4578
+    DOMAIN_SEARCH = 119  # RFC 3397
+    CLASSLESS_ROUTES = 121  # RFC 3442
+    IPXE = 175  # ipxe.org: encapsulated options
+    PXELINUX_CONFIG = 209  # RFC 5071
+    PXELINUX_PREFIX = 210  # RFC 5071
+    END = 255
+
+
+RELAY_SOURCE_PORT = 19
+"""Sub-option of 82 (RFC 8357): the relay wants its answer at the port it sent from."""
+
+FIXED_SIZES = {
+    Option.REQUESTED_ADDRESS: 4,
+    Option.LEASE_TIME: 4,
+    Option.OVERLOAD: 1,
+    Option.MESSAGE_TYPE: 1,
+    Option.SERVER_ID: 4,
+    Option.MAXIMUM_SIZE: 2,
+}
+"""Octets of the options that the server itself reads; a request that has another number is malformed."""
+
+
+# Values to octets
+
+
+def address(value: IPv4Address) -> bytes:
+    """One address: 1, 28, 50, 54."""
+    return value.packed
+
+
+def addresses(values: Iterable[IPv4Address]) -> bytes:
+    """Several, the preferred first: 3, 6."""
+    return b"".join(value.packed for value in values)
+
+
+def seconds(value: int) -> bytes:
+    """A time: 51, 58, 59."""
+    return value.to_bytes(4, "big")
+
+
+def text(value: str) -> bytes:
+    """A text without NUL at its end: 12, 15, 56, 66, 67. What isn't ASCII becomes a question mark."""
+    return value.encode("ascii", "replace")
+
+
+def domain_search(domains: Iterable[str]) -> bytes:
+    """Domains as DNS writes them, not compressed: 119 (RFC 3397 section 2)."""
+    labels = ((label.encode("ascii") for label in domain.strip(".").split(".")) for domain in domains)
+    return b"".join(b"".join(bytes([len(label)]) + label for label in name) + b"\0" for name in labels)
+
+
+# Octets to values; what is malformed reads as not sent
+
+
+def sub_options(raw: bytes) -> dict[int, bytes]:
+    """Number, length, octets, repeated: 43, 82, 175. Stops at an end mark or where one is cut short."""
+    found: dict[int, bytes] = {}
+    at = 0
+    while at + 2 <= len(raw) and raw[at] != Option.END:
+        if raw[at] == Option.PAD:
+            at += 1
+            continue
+        value = raw[at + 2 : at + 2 + raw[at + 1]]
+        if len(value) < raw[at + 1]:
+            break
+        found[raw[at]] = found.get(raw[at], b"") + value
+        at += 2 + raw[at + 1]
+    return found
+
+
+def printable(raw: bytes, longest: int = 255) -> str:
+    """A text from the wire as it may be shown or kept: ASCII, bounded, without NUL at its end."""
+    return "".join(chr(c) if 0x20 <= c < 0x7F else "?" for c in raw.rstrip(b"\0")[:longest])
+
+
+# Options for people
+
+
+def name(code: int) -> str:
+    """What option `code` is called, as in `boot-file-name`; its number where netbootd has no name for it."""
+    try:
+        return Option(code).name.lower().replace("_", "-")
+    except ValueError:
+        return f"option-{code}"
+
+
+def describe(code: int, value: bytes) -> str:
+    """The value for a reader, as in `10.77.0.1, 10.77.0.2`; hexadecimal where nothing better is known."""
+    shown = _READERS.get(code, _hex)(value)
+    return shown if shown is not None else _hex(value)
+
+
+def _hex(value: bytes) -> str:
+    return value.hex(" ")
+
+
+def _addresses(value: bytes) -> str | None:
+    if not value or len(value) % 4:
+        return None
+    return ", ".join(str(IPv4Address(value[i : i + 4])) for i in range(0, len(value), 4))
+
+
+def _number(value: bytes) -> str | None:
+    return str(int.from_bytes(value, "big")) if 0 < len(value) <= 4 else None
+
+
+def _seconds(value: bytes) -> str | None:
+    if len(value) != 4:
+        return None
+    number = int.from_bytes(value, "big")
+    return "for ever" if number == INFINITE else f"{number} s"
+
+
+def _message_type(value: bytes) -> str | None:
+    try:
+        return MessageType(value[0]).name if len(value) == 1 else None
+    except ValueError:
+        return None
+
+
+def _numbers(value: bytes) -> str:
+    return " ".join(str(number) for number in value)
+
+
+def _architectures(value: bytes) -> str | None:
+    if not value or len(value) % 2:
+        return None
+    return ", ".join(str(int.from_bytes(value[i : i + 2], "big")) for i in range(0, len(value), 2))
+
+
+def _encapsulated(value: bytes) -> str:
+    return "; ".join(f"{code}: {part.hex(' ')}" for code, part in sub_options(value).items()) or _hex(value)
+
+
+def _search(value: bytes) -> str | None:
+    names, labels, at = [], [], 0
+    while at < len(value):
+        label = value[at + 1 : at + 1 + value[at]]
+        if value[at] > 63 or len(label) < value[at]:
+            return None
+        at += 1 + value[at]
+        if label:
+            labels.append(printable(label))
+        else:
+            names.append(".".join(labels))
+            labels = []
+    return ", ".join(names) if not labels else None
+
+
+_READERS: dict[int, Callable[[bytes], str | None]] = {
+    **dict.fromkeys((1, 3, 6, 28, 42, 50, 54), _addresses),
+    **dict.fromkeys((13, 26, 57), _number),
+    **dict.fromkeys((51, 58, 59), _seconds),
+    **dict.fromkeys((12, 15, 17, 56, 60, 66, 67, 77, 209, 210), printable),
+    **dict.fromkeys((43, 82, 175), _encapsulated),
+    Option.MESSAGE_TYPE: _message_type,
+    Option.PARAMETER_REQUEST_LIST: _numbers,
+    Option.CLIENT_ARCHITECTURE: _architectures,
+    Option.DOMAIN_SEARCH: _search,
+}

@@ -1,0 +1,359 @@
+"""What a DHCP message is answered with: RFC 2131 section 4.3, as an authoritative server. Pure.
+
+A registered node has its address for ever: its root hangs on it. Any other machine gets a lease from the
+pool where there is one, and no answer where there is none. What is to be booted was decided before
+(netbootd.boot.policy); here it is put wherever some firmware looks for it.
+
+`answer` reads the lease book and changes nothing. Its result says what to change: the caller commits
+`leases`, puts them into the book, holds `offer`, and only then sends `message`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from ipaddress import IPv4Address
+from types import MappingProxyType
+
+from netbootd.boot.answer import Decision, Ignore, NetBoot, Wait
+from netbootd.dhcp import options
+from netbootd.dhcp.leasebook import LeaseBook
+from netbootd.dhcp.options import INFINITE, MessageType, Option
+from netbootd.dhcp.wire import BOOTREPLY, BROADCAST_FLAG, Message
+from netbootd.lease import Lease, LeaseState
+from netbootd.network import Network
+from netbootd.node import Node
+from netbootd.stage import Level, Stage
+
+SHORTEST_LEASE = 60
+"""Seconds; a client that asks for less gets this."""
+LONGEST_FILE = 127
+"""Octets in the header's `file`, its NUL not counted; a longer name stands in option 67 alone."""
+
+ALWAYS_SENT = (Option.SUBNET_MASK, Option.ROUTER)
+"""Sent unasked: boot ROMs leave them out of option 55 and need them to reach a server."""
+ECHOED = (Option.CLIENT_ID, Option.CLIENT_UUID, Option.RELAY_AGENT)
+"""Returned as they came: RFC 6842 section 3, RFC 4578 section 2.3, RFC 3046 section 2.2."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """A message to send, and what has to be kept before it is. `note` is for the event."""
+
+    message: Message
+    note: str
+    stage: Stage | None = None
+    level: Level = Level.INFO
+    leases: tuple[Lease, ...] = ()
+    offer: tuple[bytes, IPv4Address] | None = None
+    """The client's identifier and the address to hold for it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settled:
+    """A message that gets no answer by its nature (RELEASE, DECLINE) and was heeded."""
+
+    note: str
+    level: Level = Level.INFO
+    leases: tuple[Lease, ...] = ()
+
+
+Answer = Reply | Settled | Ignore
+
+
+def answer(
+    request: Message,
+    decision: Decision,
+    node: Node | None,
+    network: Network,
+    leases: LeaseBook,
+    now: float,
+) -> Answer:
+    """Answer a decoded request that came in on `network`; `node` is who it is, where that is registered."""
+    x = _Exchange(request, decision, node, network, leases, now)
+    refused = _not_for_us(x)
+    if refused:
+        return Ignore(reason=refused)
+    handle = _HANDLERS.get(request.type) if request.type else None
+    if handle is None:
+        return Ignore(reason="it speaks BOOTP, or sends what only servers send")
+    return handle(x)
+
+
+def other_server(request: Message, network: Network) -> IPv4Address | None:
+    """The server that the client chose, where it isn't us."""
+    chosen = request.address(Option.SERVER_ID)
+    return chosen if chosen is not None and chosen != network.server else None
+
+
+# The messages, in the order of RFC 2131 section 4.3
+
+
+@dataclass(frozen=True, slots=True)
+class _Exchange:
+    request: Message
+    decision: Decision
+    node: Node | None
+    network: Network
+    leases: LeaseBook
+    now: float
+
+    @property
+    def relayed(self) -> bool:
+        return int(self.request.giaddr) != 0
+
+    @property
+    def wanted(self) -> IPv4Address | None:
+        """The address that a REQUEST is about: option 50 in SELECTING and INIT-REBOOT, later ciaddr."""
+        requested = self.request.address(Option.REQUESTED_ADDRESS)
+        return requested or (self.request.ciaddr if int(self.request.ciaddr) else None)
+
+    @property
+    def given_up(self) -> tuple[Lease, ...]:
+        """What a machine had of the pool before it was registered goes back."""
+        return tuple(_released(lease, self.now) for lease in self.leases.bound_to(self.request.chaddr))
+
+
+def _not_for_us(x: _Exchange) -> str | None:
+    """Why this message is nothing to us, whatever its type; None where it is."""
+    network, node = x.network, x.node
+    if x.relayed and x.request.giaddr not in network.subnet:
+        return f"it came through the relay {x.request.giaddr}, which is on no network configured"
+    if node is None and network.pool is None:
+        return f"it isn't registered, and {network.interface} has no pool"
+    if node is not None and node.address not in network.subnet:
+        return f"{node.name} is on another wire: {node.address} lies outside {network.subnet}"
+    chosen = other_server(x.request, network)
+    return f"its message is for another DHCP server, {chosen}" if chosen else None
+
+
+def _discover(x: _Exchange) -> Answer:
+    """Section 4.3.1."""
+    if isinstance(x.decision, Ignore):
+        return x.decision
+    if int(x.request.ciaddr):
+        return Ignore(reason=f"a DISCOVER that already has an address, {x.request.ciaddr}")
+    if x.node is not None:
+        return _give(x, MessageType.OFFER, x.node.address, INFINITE)
+    client_id = x.request.client_id
+    address = x.leases.choose(client_id, x.request.address(Option.REQUESTED_ADDRESS), x.now)
+    if address is None:
+        return Ignore(reason=f"every address of the pool {x.network.pool} is taken")
+    reply = _give(x, MessageType.OFFER, address, _lease_seconds(x))
+    return replace(reply, offer=(client_id, address))
+
+
+def _request(x: _Exchange) -> Answer:
+    """Section 4.3.2."""
+    if isinstance(x.decision, Ignore):
+        return x.decision
+    wanted = x.wanted
+    if wanted is None:
+        return Ignore(reason="a REQUEST that names no address")
+    if x.node is None:
+        return _request_of_pool(x, wanted)
+    if wanted != x.node.address:
+        return _refuse(x, f"{x.node.name} has {x.node.address}, not {wanted}", x.given_up)
+    return replace(_give(x, MessageType.ACK, wanted, INFINITE), leases=x.given_up)
+
+
+def _request_of_pool(x: _Exchange, wanted: IPv4Address) -> Answer:
+    """A REQUEST for an address of the pool, by what the client's state must be (table 4)."""
+    client_id, lease = x.request.client_id, x.leases.lease_of(x.request.client_id)
+    selecting = Option.SERVER_ID in x.request.options
+    init_reboot = not selecting and Option.REQUESTED_ADDRESS in x.request.options
+    if wanted not in x.network.subnet:
+        return _refuse(x, f"{wanted} lies outside {x.network.subnet}")
+    if lease is not None and lease.address != wanted and not selecting:
+        return _refuse(x, f"it has {lease.address}, not {wanted}")
+    if (
+        lease is None
+        and not selecting
+        and (init_reboot or not x.network.pool or wanted not in x.network.pool)
+    ):
+        # Another server's client, for all we know: section 4.3.2 demands silence.
+        return Ignore(reason=f"it asks for {wanted}, of which nothing is recorded")
+    if not x.leases.free_for(client_id, wanted, x.now):
+        return _refuse(x, f"{wanted} isn't free")
+    seconds = _lease_seconds(x)
+    granted = Lease(
+        address=wanted,
+        mac=x.request.chaddr,
+        client_id=client_id,
+        host_name=options.printable(x.request.options.get(Option.HOST_NAME, b""), longest=63),
+        expires=x.now + seconds,
+    )
+    moved = (_released(lease, x.now),) if lease and lease.address != wanted else ()
+    return replace(_give(x, MessageType.ACK, wanted, seconds), leases=(*moved, granted))
+
+
+def _decline(x: _Exchange) -> Answer:
+    """Section 4.3.3. Anyone can send a DECLINE: only the client that was given the address is believed."""
+    address = x.request.address(Option.REQUESTED_ADDRESS)
+    if x.node is not None:
+        return Settled(
+            note=f"declined {address}: another machine answers there; {x.node.name} keeps {x.node.address}",
+            level=Level.WARNING,
+        )
+    lease = x.leases.lease_of(x.request.client_id)
+    if lease is None or not _holds(x, lease, address):
+        return Ignore(reason=f"it declines {address}, which isn't its own")
+    return Settled(
+        note=f"declined {address}: another machine answers there",
+        level=Level.WARNING,
+        leases=x.leases.after_decline(lease, x.now),
+    )
+
+
+def _release(x: _Exchange) -> Answer:
+    """Section 4.3.4."""
+    if x.node is not None:
+        return Settled(note=f"released {x.request.ciaddr}; it stays {x.node.name}'s")
+    lease = x.leases.lease_of(x.request.client_id)
+    if lease is None or not _holds(x, lease, x.request.ciaddr):
+        return Ignore(reason=f"it releases {x.request.ciaddr}, which isn't its own")
+    return Settled(note=f"released {lease.address}", leases=(_released(lease, x.now),))
+
+
+def _inform(x: _Exchange) -> Answer:
+    """Section 4.3.5: parameters only, for a client that has an address."""
+    if isinstance(x.decision, Ignore):
+        return x.decision
+    if not x.network.usable(x.request.ciaddr):
+        return Ignore(
+            reason=f"an INFORM from {x.request.ciaddr}, which isn't an address of {x.network.subnet}"
+        )
+    return _give(x, MessageType.ACK, None, 0)
+
+
+_HANDLERS = {
+    MessageType.DISCOVER: _discover,
+    MessageType.REQUEST: _request,
+    MessageType.DECLINE: _decline,
+    MessageType.RELEASE: _release,
+    MessageType.INFORM: _inform,
+}
+
+
+# Replies: RFC 2131 table 3
+
+
+def _give(x: _Exchange, kind: MessageType, address: IPv4Address | None, seconds: int) -> Reply:
+    """An OFFER or ACK of `address`, or the ACK of an INFORM where that is None."""
+    request, decision = x.request, x.decision
+    boot = decision if isinstance(decision, NetBoot) else None
+    bootfile = options.text(boot.bootfile) if boot else b""
+    message = Message(
+        op=BOOTREPLY,
+        xid=request.xid,
+        flags=request.flags,
+        ciaddr=request.ciaddr if kind is MessageType.ACK else IPv4Address(0),
+        yiaddr=address or IPv4Address(0),
+        siaddr=boot.server if boot else IPv4Address(0),
+        giaddr=request.giaddr,
+        chaddr=request.chaddr,
+        file=bootfile if len(bootfile) <= LONGEST_FILE else b"",
+        options=MappingProxyType(_options(x, kind, address, seconds)),
+    )
+    verb = "offered" if kind is MessageType.OFFER else "given" if address else "told the parameters for"
+    what = f"{verb} {address or request.ciaddr}"
+    stage = Stage.OFFER if kind is MessageType.OFFER else Stage.ACK if address else None
+    if boot:
+        return Reply(message=message, stage=stage, note=f"{what}, boot file {boot.bootfile} ({boot.reason})")
+    level = Level.WARNING if isinstance(decision, Wait) else Level.INFO
+    return Reply(
+        message=message, stage=stage, note=f"{what}, nothing to boot: {decision.reason}", level=level
+    )
+
+
+def _refuse(x: _Exchange, reason: str, leases: tuple[Lease, ...] = ()) -> Reply:
+    """A NAK. Through a relay it must be broadcast, or the client wouldn't take it (section 4.3.2)."""
+    request = x.request
+    values = {
+        Option.MESSAGE_TYPE: bytes([MessageType.NAK]),
+        Option.SERVER_ID: options.address(x.network.server),
+        Option.MESSAGE: options.text(reason),
+        **{code: request.options[code] for code in ECHOED if request.options.get(code)},
+    }
+    message = Message(
+        op=BOOTREPLY,
+        xid=request.xid,
+        flags=request.flags | (BROADCAST_FLAG if x.relayed else 0),
+        giaddr=request.giaddr,
+        chaddr=request.chaddr,
+        options=MappingProxyType({int(code): value for code, value in values.items()}),
+    )
+    return Reply(message=message, note=f"refused: {reason}", level=Level.WARNING, leases=leases)
+
+
+def _options(
+    x: _Exchange, kind: MessageType, address: IPv4Address | None, seconds: int
+) -> Mapping[int, bytes]:
+    """The options in the order in which they are sent, which is also how much they matter: the last go first.
+
+    What the protocol needs, then what the client asked for in its own order (section 4.3.1), then the boot
+    options it didn't ask for. An option that the decision sets to nothing is left out.
+    """
+    request, network = x.request, x.network
+    head: dict[int, bytes] = {
+        Option.MESSAGE_TYPE: bytes([kind]),
+        Option.SERVER_ID: options.address(network.server),
+    }
+    if address is not None:
+        head[Option.LEASE_TIME] = options.seconds(seconds)
+        if seconds != INFINITE:
+            head[Option.RENEWAL_TIME] = options.seconds(seconds // 2)
+            head[Option.REBINDING_TIME] = options.seconds(seconds * 7 // 8)
+    boot = _boot_options(x.decision)
+    offered = _network_options(x) | boot
+    asked = request.options.get(Option.PARAMETER_REQUEST_LIST)
+    order = [code for code in asked if code in offered] if asked else list(offered)
+    order += [code for code in (*ALWAYS_SENT, *boot) if code in offered]
+    echoed = {int(code): request.options[code] for code in ECHOED if request.options.get(code)}
+    values = head | {code: offered[code] for code in order if code not in head} | echoed
+    return {int(code): value for code, value in values.items() if value and boot.get(code) != b""}
+
+
+def _network_options(x: _Exchange) -> dict[int, bytes]:
+    network = x.network
+    found: dict[int, bytes] = {
+        Option.SUBNET_MASK: options.address(network.subnet.netmask),
+        Option.BROADCAST_ADDRESS: options.address(network.subnet.broadcast_address),
+    }
+    if network.router:
+        found[Option.ROUTER] = options.address(network.router)
+    if network.dns:
+        found[Option.DNS] = options.addresses(network.dns)
+    if x.node:
+        found[Option.HOST_NAME] = options.text(x.node.name)
+    if network.domain:
+        found[Option.DOMAIN_NAME] = options.text(network.domain)
+        found[Option.DOMAIN_SEARCH] = options.domain_search([network.domain])
+    return found
+
+
+def _boot_options(decision: Decision) -> dict[int, bytes]:
+    if not isinstance(decision, NetBoot):
+        return {}
+    named = {
+        Option.TFTP_SERVER_NAME: options.text(str(decision.server)),
+        Option.BOOT_FILE_NAME: options.text(decision.bootfile),
+    }
+    return {int(code): value for code, value in (named | dict(decision.options)).items()}
+
+
+def _lease_seconds(x: _Exchange) -> int:
+    raw = x.request.options.get(Option.LEASE_TIME)
+    asked = int.from_bytes(raw, "big") if raw else x.network.lease_time
+    return min(max(asked, SHORTEST_LEASE), x.network.lease_time)
+
+
+def _holds(x: _Exchange, lease: Lease, address: IPv4Address | None) -> bool:
+    return (
+        lease.state is LeaseState.BOUND
+        and lease.expires > x.now
+        and lease.address == address
+        and lease.mac == x.request.chaddr
+    )
+
+
+def _released(lease: Lease, now: float) -> Lease:
+    return replace(lease, state=LeaseState.RELEASED, expires=now)

@@ -1,0 +1,271 @@
+"""The DHCP server of one network: its sockets, and the hallway from a request to its reply.
+
+What arrives together is decided together, its leases are committed in one transaction, and only then do the
+replies leave: a client that holds an ACK holds a lease that survives a power cut.
+"""
+
+import asyncio
+import errno
+import logging
+import socket
+import struct
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from netbootd.boot.answer import Decision, Ignore
+from netbootd.boot.client import Client, from_dhcp
+from netbootd.dhcp import destination, options, wire
+from netbootd.dhcp.destination import SERVER_PORT, Way
+from netbootd.dhcp.leasebook import LeaseBook
+from netbootd.dhcp.options import MessageType
+from netbootd.dhcp.reservation import Answer, Reply, answer, other_server
+from netbootd.dhcp.throttle import Throttle
+from netbootd.dhcp.wire import Message, WireError
+from netbootd.errors import HostError
+from netbootd.lease import Lease
+from netbootd.network import Network
+from netbootd.node import Node
+from netbootd.registry import Registry
+from netbootd.stage import Event, Level, Stage
+
+BATCH = 64
+"""Requests that share a transaction; between two batches the other servers get their turn."""
+RECEIVE_BUFFER = 1 << 20
+"""Octets: a rack that powers on together, while a slow disk syncs. The kernel may grant less."""
+IGNORED_EVERY = 60.0
+FOREIGN_EVERY = 60.0
+FAULTS_EVERY = 1.0
+"""Seconds between two lines on the same matter."""
+_IP_PKTINFO = 8
+_ETHERTYPE_IPV4 = 0x0800
+
+log = logging.getLogger("netbootd.dhcp")
+
+Decide = Callable[[Client, Node | None, Network], Decision]
+
+
+class EventSink(Protocol):
+    """Where events go; `netbootd.events.EventLog` is one."""
+
+    def record(self, event: Event) -> None:
+        """Take note of it, without blocking."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Exchange:
+    request: Message
+    client: Client
+    node: Node | None
+    answer: Answer
+    source_port: int
+
+
+class DhcpServer:
+    """Answers on one interface between `start` and `stop`. `counters` is for the metrics."""
+
+    def __init__(
+        self,
+        network: Network,
+        registry: Registry,
+        events: EventSink,
+        decide: Decide,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.network = network
+        self.counters: Counter[str] = Counter()
+        """`received`, `malformed`, `ignored`, `unsent`, and a lower-case name for each type of reply."""
+        self._registry = registry
+        self._events = events
+        self._decide = decide
+        self._clock = clock
+        self._book = self._read_leases()
+        self._ignored = Throttle(IGNORED_EVERY)
+        self._foreign = Throttle(FOREIGN_EVERY)
+        self._faults = Throttle(FAULTS_EVERY)
+        self._udp: socket.socket | None = None
+        self._link: socket.socket | None = None
+
+    async def start(self) -> None:
+        """Open the sockets and answer from now on; raises HostError where that can't be."""
+        self._udp, self._link = _open_sockets(self.network.interface)
+        asyncio.get_running_loop().add_reader(self._udp, self._readable)
+
+    async def stop(self) -> None:
+        """Answer no more. Harmless the second time."""
+        if self._udp is not None:
+            asyncio.get_running_loop().remove_reader(self._udp)
+        for opened in (self._udp, self._link):
+            if opened is not None:
+                opened.close()
+        self._udp = self._link = None
+
+    # The hallway
+
+    def _readable(self) -> None:
+        now = self._clock()
+        batch = [
+            exchange
+            for octets, (host, port) in self._receive(now)
+            if (exchange := self._consider(octets, host, port, now)) is not None
+        ]
+        for exchange in self._committed(batch, now):
+            self._record(exchange, now)
+            if isinstance(exchange.answer, Reply):
+                self._send(exchange, exchange.answer, now)
+
+    def _receive(self, now: float) -> list[tuple[bytes, tuple[str, int]]]:
+        received: list[tuple[bytes, tuple[str, int]]] = []
+        try:
+            while self._udp is not None and len(received) < BATCH:
+                received.append(self._udp.recvfrom(wire.LONGEST + 1))
+        except BlockingIOError:
+            pass
+        except OSError as error:  # the interface went down; the daemon hears of that by itself
+            self._complain("receive", f"can't receive: {error.strerror}", now)
+        self.counters["received"] += len(received)
+        return received
+
+    def _consider(self, octets: bytes, host: str, port: int, now: float) -> _Exchange | None:
+        """Decode, look up, decide, answer; the lease book is up to date for the next request."""
+        try:
+            request = wire.decode(octets)
+        except WireError as error:
+            self.counters["malformed"] += 1
+            self._complain("malformed", f"malformed message from {host}: {error.message}", now)
+            return None
+        client = from_dhcp(request.chaddr, request.options)
+        node = self._registry.node_by_mac(client.mac)
+        decision = self._decide(client, node, self.network)
+        found = answer(request, decision, node, self.network, self._book, now)
+        if not isinstance(found, Ignore):
+            for lease in found.leases:
+                self._book.put(lease)
+        if isinstance(found, Reply) and found.offer:
+            self._book.hold(*found.offer, now)
+        return _Exchange(request, client, node, found, port)
+
+    def _committed(self, batch: list[_Exchange], now: float) -> list[_Exchange]:
+        """The exchanges of `batch` whose leases are on the disk: all of them, or those that have none."""
+        leases = [lease for exchange in batch for lease in _leases(exchange)]
+        try:
+            self._registry.commit_leases(leases)
+        except HostError as error:
+            self._complain("leases", f"{len(leases)} leases were not given: {error}", now, logging.ERROR)
+            self._book = self._read_leases()
+            return [exchange for exchange in batch if not _leases(exchange)]
+        return batch
+
+    def _send(self, exchange: _Exchange, reply: Reply, now: float) -> None:
+        message, left_out = wire.fit(reply.message, exchange.request.limit)
+        if left_out:
+            names = ", ".join(options.name(code) for code in left_out)
+            self._complain("room", f"{exchange.client.mac} takes short replies: left out {names}", now)
+        to = destination.of(exchange.request, message, exchange.source_port)
+        octets = wire.encode(message)
+        if self._udp is None or self._link is None:
+            return
+        try:
+            if to.way is Way.LINK:
+                frame = destination.datagram(self.network.server, to, octets)
+                target = (self.network.interface, _ETHERTYPE_IPV4, 0, 0, to.mac.octets)
+                self._link.sendto(frame, target)
+            else:
+                source = struct.pack("=I4s4s", 0, self.network.server.packed, bytes(4))
+                control = [(socket.IPPROTO_IP, _IP_PKTINFO, source)]
+                self._udp.sendmsg([octets], control, 0, (str(to.address), to.port))
+        except OSError as error:
+            self.counters["unsent"] += 1
+            self._complain("send", f"can't send to {to.address} ({to.way.value}): {error.strerror}", now)
+            return
+        self.counters[message.type.name.lower() if message.type else "bootp"] += 1
+
+    # What is told
+
+    def _record(self, exchange: _Exchange, now: float) -> None:
+        request, found = exchange.request, exchange.answer
+        foreign = other_server(request, self.network)
+        if foreign and request.type is MessageType.REQUEST and self._foreign.admits(foreign, now) is not None:
+            text = f"another DHCP server ({foreign}) answers on {self.network.interface}: it was chosen"
+            self._tell(exchange, now, None, text, Level.WARNING)
+        asked = _STAGES.get(request.type) if request.type else None
+        if isinstance(found, Ignore):
+            self.counters["ignored"] += 1
+            untold = self._ignored.admits(request.chaddr, now)
+            if untold is not None:
+                times = f" ({untold} times since the last line)" if untold else ""
+                self._tell(exchange, now, asked, f"no answer: {found.reason}{times}", Level.INFO)
+            return
+        if asked:
+            self._tell(exchange, now, asked, _introduction(exchange), Level.INFO)
+        stage = found.stage if isinstance(found, Reply) else None
+        self._tell(exchange, now, stage, found.note, found.level)
+
+    def _tell(self, exchange: _Exchange, now: float, stage: Stage | None, text: str, level: Level) -> None:
+        name = exchange.node.name if exchange.node else None
+        event = Event(time=now, mac=exchange.client.mac, node=name, stage=stage, text=text, level=level)
+        self._events.record(event)
+
+    def _complain(self, matter: str, text: str, now: float, level: int = logging.WARNING) -> None:
+        untold = self._faults.admits(matter, now)
+        if untold is not None:
+            more = f" ({untold} more like this)" if untold else ""
+            log.log(level, "DHCP on %s: %s%s", self.network.interface, text, more)
+
+    def _read_leases(self) -> LeaseBook:
+        registry = self._registry
+        return LeaseBook(
+            self.network, registry.leases(), taken=lambda a: registry.node_by_address(a) is not None
+        )
+
+
+# Details
+
+_STAGES = {MessageType.DISCOVER: Stage.DISCOVER, MessageType.REQUEST: Stage.REQUEST}
+
+
+def _leases(exchange: _Exchange) -> tuple[Lease, ...]:
+    return () if isinstance(exchange.answer, Ignore) else exchange.answer.leases
+
+
+def _introduction(exchange: _Exchange) -> str:
+    client = exchange.client
+    words = [client.vendor_class[:60] or "no vendor class"]
+    if client.architectures:
+        words.append(f"architecture {', '.join(map(str, client.architectures[:4]))}")
+    if client.ipxe_options:
+        words.append("iPXE")
+    return "; ".join(words)
+
+
+def _open_sockets(interface: str) -> tuple[socket.socket, socket.socket]:
+    """UDP port 67 of the interface, and its link layer for clients that have no address yet."""
+    udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+    try:
+        udp.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.encode() + b"\0")
+        udp.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+        udp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+        udp.bind(("", SERVER_PORT))
+        # Protocol 0: it only sends. The kernel puts the Ethernet header before what we hand it.
+        link = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK, 0)
+    except OSError as error:
+        udp.close()
+        raise _reason(error, interface) from error
+    return udp, link
+
+
+def _reason(error: OSError, interface: str) -> HostError:
+    if error.errno == errno.EADDRINUSE:
+        return HostError(
+            f"another DHCP server has UDP port 67 on {interface}", "`ss -lunp sport = :67` shows it; stop it"
+        )
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return HostError(
+            "not allowed to open the DHCP sockets",
+            "run as root, or with CAP_NET_BIND_SERVICE and CAP_NET_RAW",
+        )
+    if error.errno == errno.ENODEV:
+        return HostError(f"there is no interface {interface}", "`ip link` shows those there are")
+    return HostError(f"can't open UDP port 67 on {interface}: {error.strerror}")
