@@ -33,7 +33,7 @@ class Ganesha:
         """Start it, rpcbind first where NFS v3 is served; returns when it takes connections."""
         if self._rpcbind:
             portmapper = self._lab.start("rpcbind", ["rpcbind", "-f", "-w", "-h", str(HEAD.ip)])
-            portmapper.wait_until(lambda: self._listens(RPCBIND_PORT), "port 111")
+            portmapper.wait_until(lambda: self._lab.listens(RPCBIND_PORT), "port 111")
         command: list[str | Path] = [
             "ganesha.nfsd",
             "-F",
@@ -46,7 +46,7 @@ class Ganesha:
         ]
         self._process = self._lab.start("ganesha", command)
         try:
-            self._process.wait_until(lambda: self._listens(NFS_PORT), "port 2049")
+            self._process.wait_until(lambda: self._lab.listens(NFS_PORT), "port 2049")
         except LabError as error:
             raise LabError(f"{error}\n{self.last_words()}") from None
 
@@ -64,9 +64,3 @@ class Ganesha:
         """The end of its log."""
         said = self.log.read_text(errors="replace") if self.log.exists() else ""
         return "\n".join(said.splitlines()[-lines:])
-
-    def _listens(self, port: int) -> bool:
-        listening = self._lab.run(
-            ["ss", "--no-header", "--listening", "--tcp", "--numeric", f"sport = {port}"]
-        )
-        return bool(listening.stdout.strip())

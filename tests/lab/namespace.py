@@ -214,6 +214,12 @@ class Namespace:
         """`ip` commands, all in one go: `lab.ip("link add d0 type dummy", "link set d0 up")`."""
         self.run(["ip", "-batch", "-"], input="\n".join(lines) + "\n")
 
+    def listens(self, port: int) -> bool:
+        """Whether something here takes TCP connections on `port`."""
+        return bool(
+            self.run(["ss", "-H", "--listening", "--tcp", "--numeric", f"sport = {port}"]).stdout.strip()
+        )
+
 
 class Lab(Namespace):
     """The head node's namespace, with the bridge. `directory` is for logs; by default one that goes away."""

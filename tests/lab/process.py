@@ -38,9 +38,11 @@ class Process:
         deadline = time.monotonic() + timeout
         while not condition():
             if not self.running:
-                raise LabError(f"{self.name} ended with {self.popen.returncode}, no {what}\n{self._last()}")
+                raise LabError(
+                    f"{self.name} ended with {self.popen.returncode}, no {what}\n{self.last_words()}"
+                )
             if time.monotonic() > deadline:
-                raise LabError(f"{self.name}: no {what} in {timeout:.0f} s\n{self._last()}")
+                raise LabError(f"{self.name}: no {what} in {timeout:.0f} s\n{self.last_words()}")
             time.sleep(0.02)
 
     def wait_for(self, text: str, timeout: float = 20.0) -> None:
@@ -61,5 +63,6 @@ class Process:
                 self.popen.kill()
         return self.popen.wait()
 
-    def _last(self, lines: int = 40) -> str:
+    def last_words(self, lines: int = 40) -> str:
+        """The end of its output."""
         return "\n".join(self.output().splitlines()[-lines:])

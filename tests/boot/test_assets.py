@@ -1,0 +1,170 @@
+"""The second boot decision: a path, who asks -> what it yields."""
+
+from dataclasses import dataclass, field, replace
+from ipaddress import IPv4Address
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from netbootd.boot.answer import Denied, File, Located, NotFound, Rendered
+from netbootd.boot.assets import Request, locate
+from netbootd.boot.cmdline import Exported, command_line
+from netbootd.image import Generation
+from netbootd.network import Network
+from netbootd.node import Mac, Node
+from netbootd.stage import Stage
+from tests.boot.test_policy import GENERATION, NETWORK, NODE
+
+EXPORTED = Exported(nodes_dir=Path("/state/nodes"), common_dir=Path("/state/common"), nfs_version="4.2")
+
+
+@dataclass
+class _View:
+    """A head node with one node and one generation, as values."""
+
+    node: Node = NODE
+    generations: dict[int, Generation] = field(default_factory=lambda: {1: GENERATION})
+    installed: bool = True
+
+    def node_by_mac(self, mac: Mac) -> Node | None:
+        return self.node if mac in self.node.macs else None
+
+    def network_of(self, address: IPv4Address) -> Network | None:
+        return NETWORK if address in NETWORK.subnet else None
+
+    def generation(self, image: str, number: int | None) -> Generation | None:
+        return self.generations.get(number or max(self.generations, default=0)) if image == "debian" else None
+
+    def loader(self, name: str) -> Path | None:
+        return Path("/usr/lib/ipxe") / name if self.installed else None
+
+
+def _locate(path: str, view: _View | None = None) -> Located:
+    return locate(Request(path=path, peer=NODE.address), view or _View(), EXPORTED)
+
+
+@pytest.mark.parametrize("slash", ["", "/", "//"])
+def test_a_loader_is_found_whatever_slashes_a_firmware_puts_before_it(slash: str) -> None:
+    found = _locate(f"{slash}loaders/undionly.kpxe")
+    assert found == File(root=Path("/usr/lib/ipxe"), name="undionly.kpxe", stage=Stage.LOADER)
+
+
+def test_backslashes_are_slashes() -> None:
+    assert isinstance(_locate("\\loaders\\snponly.efi"), File)
+
+
+def test_a_loader_that_is_not_installed_names_the_command_that_brings_it() -> None:
+    found = _locate("loaders/snponly.efi", _View(installed=False))
+    assert isinstance(found, NotFound)
+    assert found.missing
+    assert "apt install ipxe" in found.reason
+
+
+def test_kernel_and_initrd_come_from_the_generation_in_the_path() -> None:
+    assert _locate("images/debian/1/vmlinuz") == File(
+        root=GENERATION.boot, name="vmlinuz", stage=Stage.KERNEL
+    )
+    assert _locate("images/debian/1/initrd") == File(root=GENERATION.boot, name="initrd", stage=Stage.INITRD)
+    assert _locate("images/debian/1/dtbs/a/b.dtb") == File(
+        root=GENERATION.boot, name="dtbs/a/b.dtb", stage=None
+    )
+
+
+def test_a_generation_that_is_not_there_is_missing() -> None:
+    found = _locate("images/debian/7/vmlinuz")
+    assert isinstance(found, NotFound)
+    assert found.missing
+
+
+def test_the_script_is_rendered_for_the_node_with_the_mac_in_the_path() -> None:
+    found = _locate("boot/52-54-00-00-00-01/boot.ipxe")
+    assert isinstance(found, Rendered)
+    assert found.stage is Stage.CONFIG
+    assert found.variables["node"] == NODE
+    assert found.variables["files"] == "http://10.77.0.1/images/debian/1"
+
+
+@pytest.mark.parametrize(
+    "view",
+    [_View(node=replace(NODE, image=None)), _View(node=replace(NODE, image="none")), _View(generations={})],
+)
+def test_a_script_without_an_image_to_boot_is_missing(view: _View) -> None:
+    found = _locate("boot/52-54-00-00-00-01/boot.ipxe", view)
+    assert isinstance(found, NotFound)
+    assert found.missing
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "",
+        "/",
+        "loaders",
+        "loaders/",
+        "loaders/etc/passwd",
+        "loaders/none.efi",
+        "boot/zz/boot.ipxe",
+        "images/debian/1",
+    ]
+    + [
+        "boot/52-54-00-00-00-99/boot.ipxe",
+        "images/Debian/1/vmlinuz",
+        "images/debian/x/vmlinuz",
+        "autoexec.ipxe",
+    ],
+)
+def test_what_is_not_there_is_not_found_and_nobody_s_fault(path: str) -> None:
+    found = _locate(path)
+    assert isinstance(found, NotFound)
+    assert not found.missing
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "../etc/passwd",
+        "images/debian/1/../../../../etc/shadow",
+        "loaders\\..\\..",
+        "images/debian/1/\0",
+        "x" * 501,
+    ],
+)
+def test_a_path_that_climbs_is_denied(path: str) -> None:
+    assert isinstance(_locate(path), Denied)
+
+
+@given(st.text(max_size=80) | st.from_regex(r"(loaders|boot|images)(/[ -~]{0,9}){0,5}", fullmatch=True))
+def test_no_path_leads_out_of_what_is_served(path: str) -> None:
+    found = _locate(path)
+    if isinstance(found, File):
+        assert ".." not in Path(found.name).parts
+        assert not found.name.startswith("/")
+        assert found.root in (Path("/usr/lib/ipxe"), GENERATION.boot)
+
+
+def test_the_command_line_tells_node_init_everything() -> None:
+    line = command_line(NODE, GENERATION, replace(NETWORK, router=IPv4Address("10.77.0.254")), EXPORTED)
+    assert line.split() == [
+        "netbootd.node=n01",
+        "netbootd.mac=52:54:00:00:00:01",
+        "netbootd.ip=10.77.0.10/24",
+        "netbootd.gw=10.77.0.254",
+        "netbootd.server=10.77.0.1",
+        "netbootd.root=overlay",
+        "netbootd.image=/images/debian/1/root",
+        "netbootd.files=/state/nodes/n01",
+        "netbootd.common=/state/common",
+        "netbootd.nfs=4.2",
+        "netbootd.http=10.77.0.1:80",
+        "console=ttyS0,115200n8",
+        "console=tty0",
+    ]
+
+
+def test_an_admin_s_console_takes_the_place_of_ours() -> None:
+    node = replace(NODE, kernel_args="console=ttyS1 quiet")
+    line = command_line(node, GENERATION, NETWORK, EXPORTED)
+    assert line.endswith("console=ttyS1 quiet")
+    assert "tty0" not in line

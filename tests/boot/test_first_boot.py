@@ -1,0 +1,143 @@
+"""Two machines without a disk, one BIOS and one UEFI, become nodes: the whole path, on real firmware.
+
+Both are powered on at once, and the tests look at what has become of them: their consoles, what they say
+over SSH, what the head node noted.
+"""
+
+import json
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from netbootd.events import timeline
+from netbootd.node import Mac
+from netbootd.stage import Stage
+from tests.lab.head import CHECKOUT, IMAGE, HeadNode
+from tests.lab.machine import KINDS, Machine
+from tests.lab.namespace import Lab
+from tests.lab.process import LabError
+
+pytestmark = [pytest.mark.boot, pytest.mark.slow]
+
+MACS = {"n01": "52:54:00:77:00:01", "n02": "52:54:00:77:00:02"}
+FIRMWARE = {"n01": "bios", "n02": "uefi"}
+LOGIN = 300.0
+"""Seconds to the login prompt: about 60 on two cores of our own, more on cores that are shared."""
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HeadNode]:
+    """A head node with both machines powered on."""
+    for kind in FIRMWARE.values():
+        if reason := KINDS[kind].missing():
+            pytest.skip(reason)
+    keeper = HeadNode(CHECKOUT / "build" / "demo")
+    with keeper.locked():
+        if not keeper.has_image():
+            keeper.prepare()
+            keeper.build_image()
+        # Beside the image that is kept: hard links don't reach another file system.
+        head = HeadNode(CHECKOUT / "build" / f"boot-{tmp_path_factory.getbasetemp().name}")
+        head.prepare()
+        head.borrow_image(keeper)
+    try:
+        with Lab(directory=head.logs) as lab:
+            head.join(lab)
+            for name, mac in MACS.items():
+                head.run("netbootctl", "node", "add", name, "--mac", mac, "--image", IMAGE)
+            head.start()
+            for name, kind in FIRMWARE.items():
+                head.machine(name, kind, MACS[name]).power_on()
+            yield head
+    finally:
+        subprocess.run(["rm", "-rf", head.directory], check=True)
+
+
+@pytest.fixture(params=sorted(FIRMWARE))
+def node(request: pytest.FixtureRequest, cluster: HeadNode) -> Machine:
+    """Each of the machines, at its login prompt."""
+    name = str(request.param)
+    machine = next(machine for machine in cluster.machines if machine.name == name)
+    try:
+        machine.wait_for(rf"^{name} login:", LOGIN)
+    except LabError as error:
+        pytest.fail(f"{error}\n{cluster.what_happened()}")
+    return machine
+
+
+def on(head: HeadNode, name: str, *command: str) -> str:
+    """What `command` says on a node; retried while its sshd isn't up yet. Nothing may be asked."""
+    deadline = time.monotonic() + 90
+    while True:
+        words = ["ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=5", name, *command]
+        done = head.lab.run(words, check=False, env=head.environment)
+        if done.returncode != 255 or time.monotonic() > deadline:  # 255: ssh itself failed
+            break
+        time.sleep(1)
+    if done.returncode != 0:
+        pytest.fail(f"ssh {name} {' '.join(command)}: exit {done.returncode}: {done.stdout}{done.stderr}")
+    return done.stdout.strip()
+
+
+def test_it_comes_to_a_login_prompt_under_its_own_name(node: Machine) -> None:
+    assert f"{node.name} login:" in node.output()
+
+
+def test_the_head_node_reaches_it_by_name_without_a_password(cluster: HeadNode, node: Machine) -> None:
+    assert on(cluster, node.name, "hostname") == node.name
+
+
+def test_it_reaches_the_other_nodes_without_a_question(cluster: HeadNode, node: Machine) -> None:
+    for other in MACS:
+        on(cluster, other, "true")
+        assert on(cluster, node.name, "ssh", "-o", "BatchMode=yes", other, "hostname") == other
+
+
+def test_the_head_node_has_noted_every_stage_of_its_boot(cluster: HeadNode, node: Machine) -> None:
+    on(cluster, node.name, "true")
+    deadline = time.monotonic() + 60
+    stages: list[Stage] = []
+    while Stage.READY not in stages and time.monotonic() < deadline:
+        events = timeline(cluster.state / "registry" / "events.db", Mac(node.mac))
+        stages = [event.stage for event in events if event.stage]
+        time.sleep(0.5)
+    assert set(stages) == set(Stage), f"not seen: {[stage.value for stage in Stage if stage not in stages]}"
+    assert stages.index(Stage.DISCOVER) < stages.index(Stage.KERNEL) < stages.index(Stage.READY)
+    said = cluster.run("netbootctl", "why", node.name)
+    assert "ready" in said
+
+
+def test_what_it_writes_stays_in_its_memory(cluster: HeadNode, node: Machine) -> None:
+    on(cluster, node.name, "echo", "mine", ">/etc/written-here")
+    assert on(cluster, node.name, "cat", "/etc/written-here") == "mine"
+    assert on(cluster, node.name, "findmnt", "-n", "-o", "FSTYPE", "/") == "overlay"
+    images = cluster.state / "images" / IMAGE
+    assert not list(images.glob("*/root/etc/written-here"))
+
+
+def test_no_service_of_it_has_failed(cluster: HeadNode, node: Machine) -> None:
+    failed = on(cluster, node.name, "systemctl", "--failed", "--no-legend", "--plain")
+    assert failed == ""
+
+
+def test_it_can_not_read_another_nodes_files(cluster: HeadNode, node: Machine) -> None:
+    other = next(name for name in MACS if name != node.name)
+    options = "ro,vers=4.2,proto=tcp,addr=10.77.0.1"
+    for name, readable in ((node.name, True), (other, False)):
+        files = cluster.state / "nodes" / name
+        assert (files / "etc" / "ssh").is_dir()
+        command = f"mount -i -t nfs4 -o {options} 10.77.0.1:{files} /mnt && ls /mnt; umount /mnt || true"
+        assert ("etc" in on(cluster, node.name, command).split()) is readable
+
+
+def test_its_host_key_and_machine_id_are_the_ones_registered(cluster: HeadNode, node: Machine) -> None:
+    shown = json.loads(cluster.run("netbootctl", "node", "show", node.name, "--json"))
+    assert on(cluster, node.name, "cat", "/etc/machine-id") == shown["machine_id"]
+    public = (
+        (cluster.state / "keys" / "hosts" / node.name / "ssh_host_ed25519_key.pub").read_text().split()[:2]
+    )
+    assert on(cluster, node.name, "cat", "/etc/ssh/ssh_host_ed25519_key.pub").split()[:2] == public
+    assert Path("/etc/machine-id").read_text().strip() != shown["machine_id"]

@@ -1,0 +1,164 @@
+"""A whole head node in the lab, set up as its owner would: with netbootctl, netbootd and an NFS server.
+
+The image is the costly part (minutes, and packages from a mirror). `build_image` makes it once and keeps it;
+it is made anew when the code that makes images has changed. `borrow_image` gives another head node a copy
+by hard links: generations never change.
+"""
+
+import fcntl
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.lab.ganesha import Ganesha
+from tests.lab.machine import KINDS, Machine
+from tests.lab.namespace import BRIDGE, HOME, Lab
+from tests.lab.process import LabError, Process
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+COMMANDS = Path(sys.executable).parent
+"""Where netbootd and netbootctl are: beside the Python that runs this."""
+IMAGE = "debian"
+
+_CONFIG = """\
+state_dir       = "{directory}/state"
+template_dir    = "{directory}/templates"
+authorized_keys = ["{home}/.ssh/id_ed25519.pub"]
+
+[[network]]
+interface = "{bridge}"
+range     = "10.77.0.10-10.77.0.99"
+
+[nfs]
+server         = "ganesha"
+ganesha_config = "{directory}/ganesha.conf"
+ganesha_pid    = "{directory}/ganesha.pid"
+"""
+
+
+class HeadNode:
+    """`directory` holds its netbootd.toml, state and logs. Everything but `build_image` needs `lab`."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.config = directory / "netbootd.toml"
+        self.logs = directory / "logs"
+        self.state = directory / "state"
+        self._lab: Lab | None = None
+        self.netbootd: Process | None = None
+        self.ganesha: Ganesha | None = None
+        self.machines: list[Machine] = []
+
+    # ---- before there is a network
+
+    def prepare(self) -> None:
+        """A clean head node: configuration written, nodes and logs of the last time gone, images kept."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        for old in (self.logs, *(self.state / part for part in ("registry", "nodes", "common", "keys"))):
+            shutil.rmtree(old, ignore_errors=True)
+        self.logs.mkdir()
+        self.config.write_text(_CONFIG.format(directory=self.directory, home=HOME, bridge=BRIDGE))
+
+    def has_image(self) -> bool:
+        """Whether an image is here that today's code made."""
+        stamp = self._stamp
+        return stamp.exists() and stamp.read_text() == _recipe() and (self.state / "images" / IMAGE).is_dir()
+
+    def build_image(self) -> None:
+        """`netbootctl image build`, on the machine's own network; its progress goes to standard error."""
+        command = [str(COMMANDS / "netbootctl"), "--config", str(self.config), "image", "build", IMAGE]
+        if subprocess.run(command, check=False, cwd=CHECKOUT).returncode != 0:
+            raise LabError("the image could not be built")
+        self._stamp.write_text(_recipe())
+
+    def borrow_image(self, other: "HeadNode") -> None:
+        """Take the image that another head node has, in no time and no space."""
+        self.state.mkdir(parents=True, exist_ok=True)
+        subprocess.run(["cp", "-al", other.state / "images", self.state / "images"], check=True)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Nobody else works in `directory` meanwhile; waits for who does."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        with (self.directory / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    # ---- in its own network
+
+    @property
+    def lab(self) -> Lab:
+        """The network it is in. LabError before `join`."""
+        if self._lab is None:
+            raise LabError("the head node has no network yet")
+        return self._lab
+
+    def join(self, lab: Lab) -> None:
+        """Live in `lab`, with an SSH key of root's and the configuration where commands look for it."""
+        self._lab = lab
+        lab.run(
+            [
+                "ssh-keygen",
+                "-q",
+                "-t",
+                "ed25519",
+                "-N",
+                "",
+                "-C",
+                "root@head",
+                "-f",
+                f"{HOME}/.ssh/id_ed25519",
+            ]
+        )
+        lab.run(["sh", "-c", f"mkdir -p /etc/netbootd && ln -sf '{self.config}' /etc/netbootd/netbootd.toml"])
+
+    def run(self, *command: str, check: bool = True, timeout: float = 120.0) -> str:
+        """Run a command as root of the head node would type it; returns what it said."""
+        done = self.lab.run(command, check=check, timeout=timeout, env=self.environment)
+        return done.stdout + done.stderr
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """PATH with netbootctl in it."""
+        return {"PATH": f"{COMMANDS}:{os.environ['PATH']}", "COLUMNS": "110"}
+
+    def start(self) -> None:
+        """Start the NFS server and netbootd; returns when both answer."""
+        self.ganesha = Ganesha(self.lab, self.directory / "ganesha.conf", self.directory / "ganesha.pid")
+        self.ganesha.start()
+        # The path in full, as a unit has it: nothing of the environment decides which netbootd this is.
+        self.netbootd = self.lab.start("netbootd", [COMMANDS / "netbootd", "--config", self.config])
+        self.netbootd.wait_for(f"on {BRIDGE}")  # its log says that it serves 10.77.0.0/24 there
+
+    def machine(self, name: str, kind: str, mac: str) -> Machine:
+        """A machine without a disk on the head node's wire, powered off."""
+        made = Machine(self.lab, name, KINDS[kind], mac)
+        self.machines.append(made)
+        return made
+
+    def what_happened(self) -> str:
+        """For a failure: the last words of all that took part."""
+        parts = [f"--- console of {machine.name}\n{machine.last_words()}" for machine in self.machines]
+        if self.netbootd:
+            parts.append(f"--- netbootd\n{self.netbootd.last_words()}")
+        if self.ganesha:
+            parts.append(f"--- ganesha\n{self.ganesha.last_words()}")
+        return "\n".join(parts)
+
+    @property
+    def _stamp(self) -> Path:
+        return self.directory / "image.recipe"
+
+
+def _recipe() -> str:
+    """What the image's content depends on: the code that makes it."""
+    digest = hashlib.sha256()
+    for path in sorted((CHECKOUT / "netbootd" / "images").rglob("*")):
+        if path.is_file() and path.suffix != ".pyc":
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
