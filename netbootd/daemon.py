@@ -30,8 +30,11 @@ from netbootd.network import DhcpMode, Network
 from netbootd.node import Node
 from netbootd.registry import Registry
 from netbootd.render import Renderer
-from netbootd.shelf import HeadNode, Shelf
+from netbootd.shelf import HeadNode, Shelf, shown
+from netbootd.stage import Event, Level
 from netbootd.tftp.server import TftpServer
+from netbootd.tftp.session import How
+from netbootd.tftp.transfer import Transfer
 from netbootd.web.server import WebServer
 
 FLUSH_EVERY = 0.25
@@ -189,6 +192,23 @@ class Daemon:
         except NetbootdError as error:
             return Wait(reason=f"its image can't be read: {error}")
         return policy.decide(client, node, network, generation)
+
+    def _tftp_ended(self, transfer: Transfer) -> None:
+        """A transfer that broke off is worth a line; the shelf has told of the rest."""
+        if transfer.outcome is not How.FAILED:
+            return
+        node = self._head.registry.node_by_address(transfer.peer)
+        share = f"after {transfer.delivered} of {transfer.size} octets in {transfer.seconds:.1f} s"
+        self._events.record(
+            Event(
+                time=time.time(),
+                mac=node.mac if node else None,
+                node=node.name if node else None,
+                stage=None,
+                text=f"{shown(transfer.path)} over TFTP broke off {share}: {transfer.detail}",
+                level=Level.WARNING,
+            )
+        )
 
     # Housekeeping
 

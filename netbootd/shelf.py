@@ -83,11 +83,11 @@ class Shelf:
                 return self._refused(found, path, node, door)
             asset = self._opened(found, path, node)
         except (NetbootdError, OSError) as error:
-            self._record(node, None, f"{_shown(path)} over {door} failed: {error}", Level.ERROR)
+            self._record(node, None, f"{shown(path)} over {door} failed: {error}", Level.ERROR)
             return Refusal("the head node has a problem; its log says which")
         if isinstance(asset, NotFound | Denied):
             return self._refused(asset, path, node, door)
-        self._record(node, found.stage, f"{_shown(path)} over {door}, {_octets(asset.size)}", Level.INFO)
+        self._record(node, found.stage, f"{shown(path)} over {door}, {_octets(asset.size)}", Level.INFO)
         return asset
 
     def _opened(self, found: File | Rendered, path: str, node: Node | None) -> Asset | NotFound | Denied:
@@ -115,7 +115,7 @@ class Shelf:
         """A missing loader or image is somebody's to mend; that a firmware probes for files is its way."""
         missing = isinstance(found, NotFound) and found.missing
         level = Level.ERROR if missing else Level.WARNING if isinstance(found, Denied) else Level.INFO
-        self._record(node, None, f"{_shown(path)} over {door}: {found.reason}", level)
+        self._record(node, None, f"{shown(path)} over {door}: {found.reason}", level)
         return Refusal(found.reason, denied=isinstance(found, Denied))
 
     def _record(self, node: Node | None, stage: Stage | None, text: str, level: Level) -> None:
@@ -135,7 +135,7 @@ def _file(found: File) -> Asset:
     )
 
 
-def _shown(path: str) -> str:
+def shown(path: str) -> str:
     """A path from the wire as text, bounded, nothing unprintable."""
     text = "".join(c if c.isprintable() else "?" for c in path[:200])
     return text if len(path) <= 200 else text + "…"
