@@ -9,6 +9,7 @@ with SIGHUP, which is how `apply` tells it:
 - it answers on port 2049 within 0.1 s of its start; without clients to recover, grace ends with Grace_Period.
 """
 
+import signal
 from pathlib import Path
 
 from tests.lab.namespace import HEAD, Lab
@@ -55,10 +56,10 @@ class Ganesha:
         if self._process:
             self._process.stop(30)
 
-    def exports(self) -> list[str]:
-        """What it exports over NFS v3, as showmount on the head node sees it (the head must be a client)."""
-        listed = self._lab.run(["showmount", "--exports", "--no-headers", str(HEAD.ip)]).stdout
-        return [line.split()[0] for line in listed.splitlines() if line.strip()]
+    def reload(self) -> None:
+        """Have it read `config` anew, as `apply` does."""
+        assert self._process is not None
+        self._process.signal(signal.SIGHUP)
 
     def last_words(self, lines: int = 20) -> str:
         """The end of its log."""
