@@ -166,7 +166,13 @@ class Daemon:
         ]
         if self._config.tftp.enabled:
             servers.append(
-                TftpServer(network.interface, network.server, self._shelf, port=self._config.tftp.port)
+                TftpServer(
+                    network.interface,
+                    network.server,
+                    self._shelf,
+                    self._tftp_ended,
+                    port=self._config.tftp.port,
+                )
             )
         if network.dhcp is DhcpMode.SERVER:
             servers.append(DhcpServer(network, self._head.registry, self._events, self._decide))

@@ -99,20 +99,9 @@ def test_a_script_without_an_image_to_boot_is_missing(view: _View) -> None:
 @pytest.mark.parametrize(
     "path",
     [
-        "",
-        "/",
-        "loaders",
-        "loaders/",
-        "loaders/etc/passwd",
-        "loaders/none.efi",
-        "boot/zz/boot.ipxe",
-        "images/debian/1",
-    ]
-    + [
+        *("", "/", "loaders", "loaders/", "loaders/etc/passwd", "loaders/none.efi", "boot/zz/boot.ipxe"),
+        *("images/debian/1", "images/Debian/1/vmlinuz", "images/debian/x/vmlinuz", "autoexec.ipxe"),
         "boot/52-54-00-00-00-99/boot.ipxe",
-        "images/Debian/1/vmlinuz",
-        "images/debian/x/vmlinuz",
-        "autoexec.ipxe",
     ],
 )
 def test_what_is_not_there_is_not_found_and_nobody_s_fault(path: str) -> None:
