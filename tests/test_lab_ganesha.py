@@ -22,8 +22,8 @@ NFSv4 { Grace_Period = 5; Lease_Lifetime = 5; RecoveryBackend = fs; Only_Numeric
 def export(number: int, path: Path, client: str = "10.77.0.9") -> str:
     return (
         f"EXPORT {{ Export_Id = {number}; Path = {path}; Pseudo = {path}; Access_Type = None;"
-        f" Squash = No_Root_Squash; SecType = sys; Protocols = PROTOCOLS; Transports = TCP; FSAL {{ Name = VFS; }}"
-        f" CLIENT {{ Clients = {client}; Access_Type = RO; }} }}\n"
+        f" Squash = No_Root_Squash; SecType = sys; Protocols = PROTOCOLS; Transports = TCP;"
+        f" FSAL {{ Name = VFS; }} CLIENT {{ Clients = {client}; Access_Type = RO; }} }}\n"
     )
 
 
