@@ -6,7 +6,7 @@
 from importlib.resources import files
 
 NODE_INIT_PATH = "usr/lib/netbootd/node-init"
-"""Where the script lies in an image, for kernels that mount their root by themselves (init=/usr/lib/netbootd/node-init)."""
+"""Where the script lies in an image, for kernels that mount their root by themselves: init=/that."""
 
 
 def node_init() -> bytes:

@@ -1,4 +1,4 @@
-"""Writes initramfs archives: cpio "newc" (the kernel's Documentation/driver-api/early-userspace/buffer-format).
+"""Writes initramfs archives: cpio "newc" (Linux: Documentation/driver-api/early-userspace/buffer-format.rst).
 
 Deterministic: the same entries give the same octets, whatever the order they were added in, so that a rebuilt
 initrd can be compared. Owners are 0:0, times are 0.
@@ -66,10 +66,10 @@ class Archive:
 
 
 def compress(data: bytes, how: Compression) -> bytes:
-    """`data` as one gzip or zstd stream, the same octets every time. Raises HostError when zstd is missing or fails."""
+    """`data` as one gzip or zstd stream, the same every time. Raises HostError: zstd is missing or fails."""
     if how == "gzip":
         return gzip.compress(data, compresslevel=9, mtime=0)
-    return run_zstd(["-15", "--no-progress", "-c"], data)
+    return run_zstd(["-19", "--no-progress", "-c"], data)
 
 
 def run_zstd(arguments: list[str], data: bytes) -> bytes:

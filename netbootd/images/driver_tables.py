@@ -20,7 +20,7 @@ def order_table(orders: Mapping[str, Sequence[str]]) -> str:
 
 
 def alias_tables(aliases: Mapping[str, Iterable[str]], hosts: frozenset[str]) -> dict[str, str]:
-    """Module -> its aliases, as one shell function match_BUS per bus, which adds to `drivers`, or `hosts` for a USB host.
+    """Module -> its aliases, one shell function match_BUS per bus: it adds to `drivers`, or to `hosts`.
 
     Keys of the answer are buses (pci, usb, virtio, of …), `other` for aliases that belong to none.
     """
@@ -52,13 +52,17 @@ def _function(bus: str, modules: Mapping[str, list[str]], hosts: frozenset[str])
 
 def _cases(modules: Mapping[str, list[str]], hosts: frozenset[str]) -> list[str]:
     return [
-        f"case $1 in {'|'.join(sorted({_pattern(alias) for alias in aliases}))}) {_add(module, module in hosts)} ;; esac"
+        f"case $1 in {_patterns(aliases)}) {_add(module, module in hosts)} ;; esac"
         for module, aliases in sorted(modules.items())
     ]
 
 
 def _add(module: str, host: bool) -> str:
     return f'hosts="$hosts {module}"' if host else f'drivers="$drivers {module}"'
+
+
+def _patterns(aliases: Iterable[str]) -> str:
+    return "|".join(sorted({_pattern(alias) for alias in aliases}))
 
 
 def _pattern(alias: str) -> str:

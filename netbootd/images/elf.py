@@ -83,6 +83,11 @@ def read_elf(data: bytes) -> Elf:
     )
 
 
+def read_machine(data: bytes) -> int:
+    """e_machine of any ELF file. Raises ElfError."""
+    return _Layout.of(data).machine
+
+
 def read_modinfo(data: bytes) -> dict[str, list[str]]:
     """The `.modinfo` section of a kernel module: key -> values in order (depends, alias, firmware …).
 

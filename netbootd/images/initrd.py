@@ -1,8 +1,8 @@
-"""The small initrd of an image: node-init and what it needs to reach the image over the network, nothing else.
+"""The small initrd of an image: node-init and what it needs to reach the image over the network, no more.
 
-Made from the image's own files and without running any of them, so an image of any architecture and distribution
-serves: its busybox (or its shell and tools with their libraries), its kernel's modules for network cards, NFS and
-overlayfs with all that they need, the firmware that those cards ask for. 3 to 6 MB against a distribution's 28.
+Made from the image's own files and without running any of them, so an image of any architecture and
+distribution serves: its busybox (or its shell and tools with their libraries), its kernel's modules for
+network cards, NFS and overlayfs with all that they need, the firmware that those cards ask for.
 """
 
 import os
@@ -18,7 +18,9 @@ from netbootd.images.kernel_modules import ModuleTree, builtin_options
 from netbootd.images.rooted import resolve
 
 FIRMWARE_LIMIT = 8 * 1024 * 1024
-"""Octets of firmware at most; the small files go first, so that one card's 2 MB don't displace thirty others."""
+"""Octets of firmware at most; the small files go first, so that one card doesn't displace thirty."""
+_PCS = (3, 62)
+"""e_machine of i386 and x86-64: their cards are on PCI or USB."""
 _TABLES = "usr/lib/netbootd"
 _MERGED = ("bin", "sbin", "lib", "lib64", "lib32", "libx32")
 
@@ -62,7 +64,7 @@ def build(
     tools = programs.collect(root)
     if not tools.reports:
         remarks.append(
-            "the image has no busybox: a node that fails before its root is mounted says so on its console only"
+            "no busybox in the image: a node that fails before its root is there says so on its console only"
         )
     tree = ModuleTree.of(root, release)
     options = builtin_options(root, release)
@@ -140,13 +142,15 @@ def _orders(
         raise UserError(f"the kernel {release} of the image has no module {', '.join(unknown)}")
     wanted = [
         *cards.BUSES,
-        *cards.CARDS,
+        *cards.PCI_CARDS,
         *cards.USB_HOSTS,
         *cards.USB_CARDS,
         *cards.PHYS,
         *cards.OTHERS,
         *extra,
     ]
+    if tree.machine not in _PCS:
+        wanted += cards.BOARD_CARDS
     if fast_cards:
         wanted += cards.FAST_CARDS
     orders: dict[str, list[str]] = {}

@@ -1,8 +1,8 @@
 """The kernel modules of an image, and what each needs: read from the modules themselves, nothing run.
 
 Every module carries what depmod and modinfo would say in its `.modinfo` section, so an image whose depmod was
-never run serves as well as any other, and a stale modules.dep does no harm. Only `modules.alias` is consulted,
-for soft dependencies that are named by an alias (`crypto-crc32c`).
+never run serves as well as any other, and a stale modules.dep does no harm. Only `modules.alias` is
+consulted, for soft dependencies that are named by an alias (`crypto-crc32c`).
 """
 
 import gzip
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from netbootd.errors import UserError
 from netbootd.images.cpio import run_zstd
-from netbootd.images.elf import ElfError, read_modinfo
+from netbootd.images.elf import ElfError, read_machine, read_modinfo
 from netbootd.images.rooted import resolve
 
 _SUFFIXES = (".ko", ".ko.xz", ".ko.gz", ".ko.zst")
@@ -49,7 +49,7 @@ class ModuleTree:
 
     @classmethod
     def of(cls, root: Path, release: str) -> "ModuleTree":
-        """Look what is there; an image without that directory has an empty tree (a kernel with all built in)."""
+        """Look what is there; without that directory the tree is empty (a kernel with all built in)."""
         directory = resolve(root, f"/lib/modules/{release}") or resolve(root, f"/usr/lib/modules/{release}")
         if directory is None:
             return cls(None, {}, frozenset())
@@ -69,18 +69,23 @@ class ModuleTree:
         """Every loadable module."""
         return frozenset(self._files)
 
+    @property
+    def machine(self) -> int | None:
+        """e_machine of the modules; None where there are none."""
+        return read_machine(self.get(min(self._files)).content) if self._files else None
+
     def __contains__(self, name: str) -> bool:
         return _normal(name) in self._files
 
     def get(self, name: str) -> Module:
-        """One module, read. Raises UserError naming the file when it can't be (HostError: zstd is missing)."""
+        """One module, read. Raises UserError naming the file when it can't be (HostError: no zstd here)."""
         name = _normal(name)
         if name not in self._read:
             self._read[name] = _read_module(name, self._files[name])
         return self._read[name]
 
     def named(self, names: Iterable[str]) -> list[str]:
-        """The modules that these names or aliases stand for, those that are loadable here, each once, in order."""
+        """The loadable modules that these names or aliases stand for, each once, in order."""
         found: dict[str, None] = {}
         for name in names:
             matches = [_normal(name)] if name in self else self._by_alias(name)
@@ -125,7 +130,7 @@ class ModuleTree:
 
 
 def builtin_options(root: Path, release: str) -> frozenset[str]:
-    """The options that are `=y` in the image's /boot/config-RELEASE, without CONFIG_; empty where there is none."""
+    """The options that are `=y` in /boot/config-RELEASE of the image, without CONFIG_; empty if unknown."""
     path = resolve(root, f"/boot/config-{release}") or resolve(root, f"/lib/modules/{release}/config")
     if path is None:
         return frozenset()

@@ -1,8 +1,8 @@
 """The shell and the tools of the small initrd, taken from the image with the libraries that they need.
 
 Busybox first: one file for all of them. What it lacks, or where there is none, comes from the image's own
-programs. Nothing is run: a busybox says what it can by the names that stand in it, libraries are found the way
-the dynamic loader would find them.
+programs. Nothing is run: a busybox says what it can by the names that stand in it, libraries are found the
+way the dynamic loader would find them.
 """
 
 import os.path
@@ -131,6 +131,8 @@ def _add_program(found: Programs, libraries: "_Libraries", name: str, path: Path
         )
     found.files[_merged(program.interpreter)] = loader.read_bytes()
     for library, file in libraries.needed_by(path, program):
+        if file == loader:  # musl: one file is both; glibc: libc names its loader
+            continue
         found.files[f"{libraries.home(program, loader)}/{library}"] = file.read_bytes()
 
 
@@ -142,7 +144,7 @@ class _Libraries:
     _configured: list[str] | None = None
 
     def needed_by(self, path: Path, program: Elf) -> Iterator[tuple[str, Path]]:
-        """Name and file of every library, of the libraries' libraries too. Raises UserError for a missing one."""
+        """Name and file of every library, and of what those need. Raises UserError for a missing one."""
         done: set[str] = set()
         pending = [(name, path, program) for name in program.needed]
         while pending:
@@ -156,7 +158,7 @@ class _Libraries:
             pending.extend((needed, file, library) for needed in library.needed)
 
     def home(self, program: Elf, loader: Path) -> str:
-        """The one directory for libraries in the initrd: where the C library lies, for its loader looks there unasked."""
+        """The one directory for libraries in the initrd: the C library's, where its loader looks unasked."""
         for name in program.needed:
             if name.startswith(("libc.so", "libc.musl")):
                 for directory in self._directories():

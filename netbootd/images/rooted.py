@@ -1,7 +1,7 @@
 """Paths as they look from inside an image: links are followed within its root and never out of it."""
 
 import stat
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 _MOST_LINKS = 40
 """As many as Linux follows before ELOOP."""
@@ -10,9 +10,9 @@ _MOST_LINKS = 40
 def resolve(root: Path, name: str) -> Path | None:
     """The file on the head node that `name` (absolute, or relative to the image's /) means in the image.
 
-    None where nothing is there, or links go round in circles. `..` at the top stays at the top, as in a chroot.
+    None where nothing is there, or links go round in circles. `..` at the top stays there, as in a chroot.
     """
-    pending = [part for part in reversed(PurePosixPath("/" + name).parts) if part != "/"]
+    pending = _steps(name)
     here: list[str] = []
     links = 0
     while pending:
@@ -31,10 +31,10 @@ def resolve(root: Path, name: str) -> Path | None:
         links += 1
         if links > _MOST_LINKS:
             return None
-        target = PurePosixPath(path.readlink())
-        if target.is_absolute():
+        target = str(path.readlink())
+        if target.startswith("/"):
             here = []
-        pending.extend(step for step in reversed(target.parts) if step != "/")
+        pending.extend(_steps(target))
     return root.joinpath(*here)
 
 
@@ -45,3 +45,8 @@ def find_file(root: Path, names: list[str]) -> Path | None:
         if path is not None and path.is_file():
             return path
     return None
+
+
+def _steps(name: str) -> list[str]:
+    """The parts of a path, last first. Not by pathlib: to it a double slash in front is a root of its own."""
+    return [part for part in reversed(name.split("/")) if part not in ("", ".")]
