@@ -1,7 +1,8 @@
 """Fixtures for all tests, and the last word of a run: what could not be tested here, by name, and why.
 
 `lab` is a network of its own with a bridge (see tests/lab/namespace.py). A test marked `net` needs
-namespaces; `boot` needs root, QEMU and NFS besides; `needs("udhcpc", …)` names the commands it calls.
+namespaces; `boot` needs root, QEMU and NFS besides; `needs("udhcpc", …)` names the commands it calls, and
+`as_root("why")` what only root can do, in a user namespace neither.
 """
 
 import os
@@ -19,8 +20,9 @@ _namespaces = cache(why_no_namespaces)
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Know the mark that says which commands a test calls."""
+    """Know the marks that say what a test needs."""
     config.addinivalue_line("markers", "needs(*commands): programs that must be installed for this test")
+    config.addinivalue_line("markers", "as_root(why): what this test does is refused in a user namespace")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -31,11 +33,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip, with the reason in words, what this machine can't run."""
+    why_root = next((str(mark.args[0]) for mark in item.iter_markers("as_root")), None)
+    if why_root is None and item.get_closest_marker("boot"):
+        why_root = "an image's files belong to many users, and NFS opens them by handle"
+    if why_root and os.geteuid() != 0:
+        pytest.skip(f"needs root: {why_root}")
     commands = [str(command) for mark in item.iter_markers("needs") for command in mark.args]
     if item.get_closest_marker("boot"):
         commands += BOOT_COMMANDS
-        if os.geteuid() != 0:
-            pytest.skip("needs root: the image's files belong to many users, NFS opens them by handle")
     if missing := [command for command in commands if shutil.which(command) is None]:
         pytest.skip(f"not installed: {', '.join(missing)}")
     if (item.get_closest_marker("net") or item.get_closest_marker("boot")) and (reason := _namespaces()):

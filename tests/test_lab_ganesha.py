@@ -10,7 +10,11 @@ from tests.lab.ganesha import Ganesha
 from tests.lab.namespace import Lab, Namespace
 from tests.lab.process import LabError
 
-pytestmark = [pytest.mark.net, pytest.mark.needs("ganesha.nfsd", "nfs-cat", "rpcbind")]
+pytestmark = [
+    pytest.mark.net,
+    pytest.mark.needs("ganesha.nfsd", "nfs-cat", "rpcbind"),
+    pytest.mark.as_root("NFS-Ganesha opens files by handle"),
+]
 
 SERVER = """
 NFS_CORE_PARAM { Protocols = PROTOCOLS; Enable_RQUOTA = false;

@@ -48,6 +48,8 @@ class Kind:
         for path in (*(self.flash or ()), *self.files):
             if not path.exists():
                 return f"{path} isn't there"
+        if not os.access("/dev/net/tun", os.R_OK | os.W_OK):
+            return "/dev/net/tun can't be opened, it takes root here"
         return None
 
 
