@@ -226,7 +226,8 @@ class Daemon:
     async def _ask_for_apply(self) -> None:
         """Have root's helper bring exports and node files up to date, now and after each change."""
         directory = os.environ.get("RUNTIME_DIRECTORY", "")
-        if not directory:
+        if not directory:  # not started by its unit: nobody would answer, and a task that ends is the end
+            await self._stopping.wait()
             return
         request = Path(directory.split(":")[0]) / "apply"
         applied: tuple[int, int] | None = None
