@@ -33,6 +33,8 @@ DECLINED_SHARE = 4
 
 @dataclass(frozen=True, slots=True)
 class _Offer:
+    """What a client was offered. `_held` has who may have an address now, oldest first: it may be another."""
+
     address: IPv4Address
     until: float
 
@@ -52,7 +54,7 @@ class LeaseBook:
         self._of_client: dict[bytes, IPv4Address] = {}
         self._of_mac: dict[Mac, set[IPv4Address]] = {}
         self._offers: OrderedDict[bytes, _Offer] = OrderedDict()
-        self._held: dict[IPv4Address, bytes] = {}
+        self._held: OrderedDict[IPv4Address, bytes] = OrderedDict()
         self._spare: OrderedDict[IPv4Address, None] = OrderedDict()
         self._released: list[tuple[float, IPv4Address]] = []
         self._ending: list[tuple[float, IPv4Address]] = []
@@ -71,7 +73,7 @@ class LeaseBook:
 
     def bound_to(self, mac: Mac) -> tuple[Lease, ...]:
         """The bound leases of a network card; its firmware and its system may call themselves differently."""
-        leases = (self._leases[address] for address in self._of_mac.get(mac, ()))
+        leases = (self._leases[address] for address in sorted(self._of_mac.get(mac, ())))
         return tuple(lease for lease in leases if lease.state is LeaseState.BOUND)
 
     def free_for(self, client_id: bytes, address: IPv4Address, now: float) -> bool:
@@ -129,6 +131,7 @@ class LeaseBook:
         self._drop_offer(client_id)
         self._unqueue(address)
         self._held[address] = client_id
+        self._held.move_to_end(address)
         self._offers[client_id] = _Offer(address, now + OFFER_HELD)
         while len(self._offers) > MOST_OFFERS:
             self._drop_offer(next(iter(self._offers)))
@@ -195,11 +198,10 @@ class LeaseBook:
         return None
 
     def _oldest_offered(self, now: float) -> IPv4Address | None:
-        for client_id, offer in self._offers.items():
-            lease = self._leases.get(offer.address)
-            held = self._held.get(offer.address) == client_id
-            if held and not (lease and _active(lease, now)) and self._gives(offer.address):
-                return offer.address
+        for address in self._held:
+            lease = self._leases.get(address)
+            if not (lease and _active(lease, now)) and self._gives(address):
+                return address
         return None
 
     def _forget_offers(self, now: float) -> None:
