@@ -92,10 +92,7 @@ virtual_environment() {
     "$PYTHON" -m venv "$venv" || fail "python3 -m venv failed; run: apt-get install python3-venv"
     pip="$venv/bin/python -m pip --quiet --disable-pip-version-check --no-input"
     # shellcheck disable=SC2086  # a command with its options
-    $pip install .
-    # The same version again, where this is an upgrade from a checkout.
-    # shellcheck disable=SC2086
-    $pip install --force-reinstall --no-deps .
+    $pip install . # a directory is installed anew even if its version is there already
     if command -v gcc >/dev/null && pkg-config --exists libsystemd 2>/dev/null; then
         # shellcheck disable=SC2086
         $pip install 'systemd-python>=235' >/dev/null 2>&1 ||
@@ -121,7 +118,7 @@ completions() {
         fish) file=$DESTDIR$FISH_COMPLETION ;;
         esac
         mkdir -p "${file%/*}"
-        _NETBOOTCTL_COMPLETE=source_$shell "$DESTDIR$HOME_DIR/bin/python" -c \
+        _NETBOOTCTL_COMPLETE=source_$shell "$DESTDIR$HOME_DIR/bin/python" -I -c \
             'import sys; from netbootd.ctl import main; sys.exit(main())' >"$file"
     done
     # zsh runs this file at the first TAB, which shouldn't be lost.
@@ -149,7 +146,7 @@ units() {
 configuration() {
     installed=$DESTDIR$HOME_DIR/netbootd.toml.installed
     config=$DESTDIR$CONFIG
-    "$DESTDIR$HOME_DIR/bin/python" -c \
+    "$DESTDIR$HOME_DIR/bin/python" -I -c \
         'from netbootd.render import Renderer; print(Renderer().render("netbootd.toml.j2"), end="")' \
         >"$installed.new"
     mkdir -p "${config%/*}/templates"

@@ -1,0 +1,162 @@
+"""units/: systemd takes them as they are, and the sandbox is as tight as the design says."""
+
+import json
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from netbootd.config import Config, NetworkSettings
+
+UNITS = Path(__file__).parent.parent / "units"
+COMMAND = re.compile(r"/usr/local/bin/(netbootd|netbootctl)\b")
+needs_analyze = pytest.mark.needs("systemd-analyze")
+
+
+def settings(name: str) -> dict[str, list[str]]:
+    """Key -> all values that a unit file gives it, in order."""
+    found: dict[str, list[str]] = {}
+    for line in (UNITS / name).read_text().splitlines():
+        if "=" in line and not line.startswith("#"):
+            key, _, value = line.partition("=")
+            found.setdefault(key, []).append(value)
+    return found
+
+
+@needs_analyze
+def test_systemd_finds_nothing_to_complain_about(tmp_path: Path) -> None:
+    """With the commands in a directory of this test, as `make install PREFIX=…` would put them."""
+    for command in ("netbootd", "netbootctl"):
+        (tmp_path / command).write_text("#!/bin/sh\n")
+        (tmp_path / command).chmod(0o755)
+    names = [path.name for path in UNITS.glob("netbootd*") if path.suffix in (".service", ".path")]
+    assert sorted(names) == ["netbootd-apply.path", "netbootd-apply.service", "netbootd.service"]
+    for name in names:
+        text, _ = COMMAND.subn(rf"{tmp_path}/\1", (UNITS / name).read_text())
+        (tmp_path / name).write_text(text)
+    done = subprocess.run(
+        ["systemd-analyze", "verify", *names], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@needs_analyze
+@pytest.mark.parametrize(
+    ("name", "worst"),
+    # Root's part is root, and reads the admin's own exports with names to look up in them.
+    [("netbootd.service", 2.0), ("netbootd-apply.service", 2.4)],
+)
+def test_the_sandbox_is_scored_as_safe(name: str, worst: float) -> None:
+    done = subprocess.run(
+        ["systemd-analyze", "security", "--offline=true", f"--threshold={worst * 10:.0f}", UNITS / name],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    score = re.search(r"exposure level for \S+ (\d+\.\d+)", done.stdout)
+    assert score is not None, done.stdout + done.stderr
+    assert float(score[1]) <= worst
+    assert done.returncode == 0, "systemd's own word on the threshold"
+
+
+@needs_analyze
+def test_the_daemon_gives_up_all_but_what_it_is_for() -> None:
+    """What is left of the exposure, item by item: a new item wants a reason."""
+    done = subprocess.run(
+        ["systemd-analyze", "security", "--offline=true", "--json=short", UNITS / "netbootd.service"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    exposed = {item["json_field"] for item in json.loads(done.stdout) if float(item["exposure"] or 0) > 0}
+    assert exposed <= {
+        "AmbientCapabilities",
+        "CapabilityBoundingSet_CAP_NET_BIND_SERVICE_BROADCAST_RAW)",
+        "PrivateNetwork",
+        "PrivateUsers",  # a capability in a user namespace doesn't open port 67
+        "RestrictAddressFamilies_AF_INET_INET6",
+        "RestrictAddressFamilies_AF_NETLINK",
+        "RestrictAddressFamilies_AF_PACKET",
+        "RestrictAddressFamilies_AF_UNIX",
+        "RootDirectoryOrRootImage",
+        "IPAddressDeny",  # clusters have public addresses too
+        "DeviceAllow",  # ProtectClock= brings char-rtc, read-only
+    }
+
+
+def test_the_daemon_has_two_capabilities_and_a_user_of_its_own() -> None:
+    service = settings("netbootd.service")
+    capabilities = ["CAP_NET_BIND_SERVICE CAP_NET_RAW"]
+    assert service["AmbientCapabilities"] == service["CapabilityBoundingSet"] == capabilities
+    assert service["User"] == ["netbootd"]
+
+
+def test_the_daemon_may_write_where_the_registry_is_and_nowhere_else_in_the_state() -> None:
+    config = Config(network=(NetworkSettings(interface="eth1"),))
+    writable = " ".join(settings("netbootd.service")["ReadWritePaths"]).split()
+    assert writable == [str(config.registry_path.parent)]
+    assert config.events_path.parent == config.lock_path.parent == config.registry_path.parent
+
+
+def test_roots_part_may_write_all_that_the_configuration_names_and_no_image() -> None:
+    config = Config(network=(NetworkSettings(interface="eth1"),))
+    writable = [
+        Path(p.lstrip("-")) for p in " ".join(settings("netbootd-apply.service")["ReadWritePaths"]).split()
+    ]
+    for path in (
+        config.nodes_dir,
+        config.common_dir,
+        config.keys_dir,
+        config.registry_path,
+        config.nfs.exports_file,
+        config.nfs.ganesha_config,
+        config.hosts.hosts_file,
+        config.hosts.known_hosts_file,
+    ):
+        assert any(path.is_relative_to(allowed) for allowed in writable), path
+    assert not any(config.images_dir.is_relative_to(allowed) for allowed in writable)
+
+
+def test_the_daemon_asks_for_apply_where_the_path_unit_looks() -> None:
+    (directory,) = settings("netbootd.service")["RuntimeDirectory"]
+    (watched,) = settings("netbootd-apply.path")["PathExists"]
+    assert watched == f"/run/{directory}/apply"
+    assert settings("netbootd-apply.service")["ExecStartPre"] == [f"/bin/rm -f {watched}"]
+
+
+def test_every_directory_that_a_unit_wants_is_made_at_installation() -> None:
+    """A ReadWritePaths= that isn't there keeps a service from starting."""
+    made = {line.split()[1] for line in (UNITS / "tmpfiles.d/netbootd.conf").read_text().splitlines()}
+    for name in ("netbootd.service", "netbootd-apply.service"):
+        needed = " ".join(settings(name)["ReadWritePaths"]).split()
+        assert {path for path in needed if not path.startswith("-")} <= made
+
+
+@pytest.mark.needs("systemd-tmpfiles", "systemd-sysusers")
+def test_the_user_and_the_state_are_made_as_the_contract_of_daemon_and_root_wants(tmp_path: Path) -> None:
+    """In a directory of this test, by systemd's own programs."""
+    (tmp_path / "etc").mkdir()
+    for command in (
+        ["systemd-sysusers", f"--root={tmp_path}", f"{UNITS}/sysusers.d/netbootd.conf"],
+        ["systemd-tmpfiles", "--create", f"--root={tmp_path}", f"{UNITS}/tmpfiles.d/netbootd.conf"],
+    ):
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if "Operation not permitted" in done.stderr:
+            pytest.skip("needs root: the state belongs to two users")
+        assert done.returncode == 0, done.stderr
+    user = (tmp_path / "etc/passwd").read_text().split(":")
+    assert (user[0], user[-1].strip()) == ("netbootd", "/usr/sbin/nologin")
+    state = tmp_path / "var/lib/netbootd"
+    registry = (state / "registry").stat()
+    assert (registry.st_uid, registry.st_mode & 0o7777) == (int(user[2]), 0o750)
+    assert (state.stat().st_uid, state.stat().st_mode & 0o7777) == (0, 0o755)
+    assert (state / "keys").stat().st_mode & 0o7777 == 0o700
+
+
+@pytest.mark.needs("shellcheck")
+def test_the_installer_is_clean_shell() -> None:
+    done = subprocess.run(
+        ["shellcheck", "--shell=sh", UNITS / "install.sh"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout
