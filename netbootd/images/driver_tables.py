@@ -28,6 +28,7 @@ def alias_tables(aliases: Mapping[str, Iterable[str]], hosts: frozenset[str]) ->
     for module in sorted(aliases):
         for alias in aliases[module]:
             head, colon, _ = alias.partition(":")
+            head = head.rstrip("*")  # acpi*:LNRO0005:*
             bus = head if colon and _BUS.fullmatch(head) else "other"
             by_bus.setdefault(bus, {}).setdefault(module, []).append(alias)
     return {bus: _function(bus, modules, hosts) for bus, modules in sorted(by_bus.items())}

@@ -20,7 +20,7 @@ CARD_SECONDS=10       # for a network card to appear once its driver is there (f
 LINK_SECONDS=90       # for its link; switches that run spanning tree take 30 to 50
 MOUNT_SECONDS=30      # for one attempt to mount
 RESTART_SECONDS=60    # for somebody to read why, before the machine is restarted
-drivers=/lib/netbootd/drivers.sh
+loader=/lib/netbootd/drivers.sh   # absent where the kernel has everything built in
 
 case $0 in /init) place=initrd ;; *) place=image ;; esac
 
@@ -238,9 +238,8 @@ tick() { # a fifth of a second, where sleep knows fractions
 find_card() { # sets card: the interface with the address that the head node knows
     card=''
     # Several passes: virtio_pci makes new devices appear, a USB host its card.
-    # The table of drivers is absent where the kernel has everything built in.
     # shellcheck source=netbootd/images/drivers.sh
-    if [ -r "$drivers" ]; then . "$drivers"; else load_drivers() { return 1; }; load_hosts() { return 1; }; fi
+    if [ -r "$loader" ]; then . "$loader"; else load_drivers() { return 1; }; load_hosts() { return 1; }; fi
     ticks=0
     while ! look_for_card; do
         load_drivers && continue
@@ -305,7 +304,7 @@ bring_up() {
 }
 
 load_file_systems() {
-    if [ -r "$drivers" ]; then load nfs nfsv4 nfsv3 overlay; fi
+    if [ -r "$loader" ]; then load nfs "nfsv${nfs%%.*}" overlay; fi
 }
 
 # --- the root ------------------------------------------------------------------------------------------------
