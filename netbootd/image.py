@@ -29,6 +29,8 @@ class Generation:
     note: str = ""
     remarks: tuple[str, ...] = ()
     """What was found at import, and mended or not: one line each."""
+    sha256: str = ""
+    """Of the file that was imported; empty for an image that came otherwise."""
 
     @property
     def root(self) -> Path:

@@ -6,6 +6,7 @@ The image's name, the number and the directory are not in it: where it lies says
 import json
 import os
 from dataclasses import asdict, fields
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,11 @@ def read(path: Path, *, image: str, number: int) -> Generation:
     except TypeError as error:
         missing = ", ".join(f.name for f in wanted if f.name not in facts)
         raise _damaged(path, f"it lacks {missing}") from error
+
+
+def now() -> str:
+    """The time for `Generation.created`: UTC, ISO 8601."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _checked(path: Path, key: str, value: object) -> object:

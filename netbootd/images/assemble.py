@@ -1,0 +1,78 @@
+"""From a root file system to a generation: what building and importing have in common.
+
+The kernel is found, what would keep the image from network booting is mended, the small initrd is made around
+node-init, and the whole is published.
+"""
+
+import shutil
+from pathlib import Path
+
+from netbootd.image import Generation
+from netbootd.images import initrd, kernels, machine, mend, record, trees
+from netbootd.images.kernels import Kernel
+from netbootd.images.progress import Progress
+from netbootd.images.store import ImageStore, Staging
+
+_LARGEST_TREE = 4 << 20
+
+
+def publish(
+    store: ImageStore,
+    staging: Staging,
+    *,
+    origin: str,
+    progress: Progress,
+    remarks: tuple[str, ...] = (),
+    sha256: str = "",
+) -> Generation:
+    """Make the root file system in `staging` the next generation of its image, and current.
+
+    `remarks` are what the maker wants to be known, `sha256` is the source's. Raises UserError where the image
+    can't be network booted (no kernel, no shell …), HostError where this machine can't do it.
+    """
+    root = staging.root
+    with trees.explained(staging.directory):
+        progress("looking for the kernel", 0, None)
+        architecture = machine.architecture(root)
+        kernel = kernels.find(root)
+        progress("mending what keeps it from network booting", 0, None)
+        remarks = (*remarks, *mend.mend(root))
+        progress("making the initrd", 0, None)
+        report = initrd.build(root, kernel.release, staging.boot / "initrd")
+        _copy_boot_files(root, kernel, staging.boot)
+        size = trees.size(root)
+    progress("bringing it to the disk", 0, None)
+    return store.publish(
+        staging,
+        Generation(
+            image=staging.name,
+            number=0,
+            directory=staging.directory,
+            created=record.now(),
+            origin=origin,
+            architecture=architecture,
+            kernel_release=kernel.release,
+            size=size,
+            remarks=(*remarks, *report.remarks),
+            sha256=sha256,
+        ),
+    )
+
+
+def _copy_boot_files(root: Path, kernel: Kernel, boot: Path) -> None:
+    """What is served: readable by everybody, ordinary files only."""
+    _copy(kernel.path, boot / "vmlinuz")
+    if kernel.initrd is not None:
+        _copy(kernel.initrd, boot / "initrd.distribution")
+    if kernel.device_trees is not None:
+        for path in sorted(kernel.device_trees.rglob("*.dtb*")):
+            ordinary = path.is_file() and not path.is_symlink()
+            if ordinary and path.suffix in (".dtb", ".dtbo") and path.stat().st_size <= _LARGEST_TREE:
+                _copy(path, boot / "dtbs" / path.relative_to(kernel.device_trees))
+    for path in [boot, *boot.rglob("*")]:
+        path.chmod(0o755 if path.is_dir() else 0o644)
+
+
+def _copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, target)

@@ -1,0 +1,133 @@
+"""What mmdebstrap and apt say while they work: how far they are, and why they failed. Pure."""
+
+import re
+from collections.abc import Iterable
+
+from netbootd.errors import HostError, NetbootdError, UserError
+from netbootd.images.apt import Archives
+from netbootd.images.progress import Progress
+
+_UNITS = {"B": 1, "kB": 1000, "MB": 1000**2, "GB": 1000**3}
+_NEEDED = re.compile(r"Need to get (?:[\d.,]+ [kMG]?B/)?([\d.,]+) ([kMG]?B) of archives")
+_NEW = re.compile(r"\d+ upgraded, (\d+) newly installed")
+_GOT = re.compile(r"Get:\d+ .*\[([\d.,]+) ([kMG]?B)\]")
+_PHASES = {
+    "I: running apt-get update": "reading package lists",
+    "I: extracting archives": "unpacking the base system",
+    "I: cleaning package lists": "cleaning up",
+}
+_INSTALLED = ("Unpacking ", "Setting up ")
+
+_FAULTS: tuple[tuple[str, type[NetbootdError], str, str], ...] = (
+    (
+        r"E: The repository '(?P<it>\S+ \S+)\S* Release' does not have a Release file",
+        UserError,
+        "the mirror has no {it}",
+        "check --suite and --mirror, or the sources in /etc/apt",
+    ),
+    (
+        r"(?:E|Err).*404 .*Not Found",
+        UserError,
+        "the mirror lacks something of Debian {suite}",
+        "check --suite and --mirror, or the sources in /etc/apt",
+    ),
+    (
+        r"E: Unable to locate package (?P<it>\S+)",
+        UserError,
+        "Debian {suite} has no package {it}",
+        "check --package",
+    ),
+    (
+        r"E: Package '(?P<it>[^']+)' has no installation candidate",
+        UserError,
+        "Debian {suite} has no package {it}",
+        "check --package",
+    ),
+    (
+        r"Unable to correct problems, you have held broken packages",
+        UserError,
+        "the packages asked for can't be installed together",
+        "leave some out",
+    ),
+    (
+        r"No space left on device",
+        HostError,
+        "the disk is full",
+        "make room; an image takes about 1 GB while it is built",
+    ),
+    (
+        r"(?:Temporary failure resolving|Could not resolve) '?(?P<it>[^' ]+)'?",
+        HostError,
+        "{it} can't be found",
+        "check the DNS server and the network, or give another mirror (--mirror URL)",
+    ),
+    (
+        r"Could not connect to|Unable to connect to|Connection failed|Connection timed out",
+        HostError,
+        "the mirror {mirror} can't be reached",
+        "check the network and apt's proxy, or give another mirror (--mirror URL)",
+    ),
+    (
+        r"The following signatures couldn't be verified|is not signed|NO_PUBKEY|keyring",
+        HostError,
+        "the packages of {mirror} aren't signed by a key of Debian's that this machine has",
+        "apt install debian-archive-keyring",
+    ),
+)
+"""How the log says it -> whose fault it is, what is wrong, what mends it. The first that fits counts."""
+
+
+class BuildLog:
+    """Turns the log's lines, one by one, into calls of `progress`."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._step = "starting"
+        self._done = 0
+        self._total: int | None = None
+        self._packages = 0
+
+    def line(self, line: str) -> None:
+        """Take in the next line."""
+        if step := next((step for start, step in _PHASES.items() if line.startswith(start)), None):
+            self._begin(step, None)
+        elif match := _NEW.match(line):
+            self._packages = int(match[1])
+        elif match := _NEEDED.match(line):
+            self._begin("downloading", octets(*match.groups()))
+        elif match := _GOT.match(line):
+            if self._step == "downloading":
+                self._advance(octets(*match.groups()))
+        elif line.startswith(_INSTALLED):
+            if self._step != "installing packages":
+                self._begin("installing packages", 2 * self._packages)
+            self._advance(1)
+
+    def _begin(self, step: str, total: int | None) -> None:
+        self._step, self._done, self._total = step, 0, total
+        self._progress(step, 0, total)
+
+    def _advance(self, by: int) -> None:
+        self._done += by
+        if self._total is not None:
+            self._done = min(self._done, self._total)
+        self._progress(self._step, self._done, self._total)
+
+
+def octets(number: str, unit: str) -> int:
+    """apt's `8,790` and `kB` as a number of octets."""
+    return int(float(number.replace(",", "")) * _UNITS[unit])
+
+
+def explanation(lines: Iterable[str], archives: Archives, log: str) -> NetbootdError:
+    """Why the build failed, from the last lines of its log, which is kept at `log`."""
+    said = [line.strip() for line in lines if line.strip()]
+    for pattern, kind, message, hint in _FAULTS:
+        for line in said:
+            if match := re.search(pattern, line):
+                it = next((group for group in match.groupdict().values() if group), "")
+                words = message.format(it=it, suite=archives.suite, mirror=archives.mirror)
+                return kind(f"can't build Debian {archives.suite}: {words}", f"{hint} (the log: {log})")
+    errors = [line for line in said if re.match(r"E:|dpkg: error|mmdebstrap: ", line)] or said
+    last = "; ".join(errors[-3:])[:400] or "it said nothing"
+    return HostError(f"can't build Debian {archives.suite}: {last}", f"the whole log: {log}")

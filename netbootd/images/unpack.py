@@ -1,0 +1,188 @@
+"""Unpacking an archive into an image's root: a program of its own, which can't reach anything else.
+
+    tar stream | python -m netbootd.images.unpack ROOT      as root
+
+It makes ROOT its own / (chroot) before it reads the first octet, so that no name, link or mistake in an
+archive leads out of it; and it refuses an archive that tries, as a whole: whoever called it throws away what
+was unpacked so far. Owners, modes, times, hard links, sparse files, device nodes and extended attributes
+(capabilities among them) come out as they went in.
+
+Its last words are one line of JSON on standard output: {"files": N, "acls": N}, or {"refused": WHY} where the
+archive is at fault (exit status 2), or {"failed": WHY} where this machine is (4).
+"""
+
+import errno
+import json
+import math
+import os
+import resource
+import stat
+import sys
+import tarfile
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+from netbootd.images.tar_stream import ArchiveError, TarStream, data_pieces, refusal
+
+_MEMORY = 1 << 30
+"""Octets of address space: an archive's headers may not claim more."""
+_RESERVE = 64 << 20
+"""Octets that stay free on the file system: the registry lives there, too."""
+_LATEST = 1 << 33
+_XATTR = "SCHILY.xattr."
+_KEPT_XATTRS = ("user.", "security.capability", "system.posix_acl_")
+"""trusted.* would be taken for overlayfs' own notes when the head node mounts an overlay over the image."""
+
+
+_ARCHIVE_FAULTS = (ValueError, NotADirectoryError, FileExistsError, IsADirectoryError)
+
+
+@dataclass(slots=True)
+class _Unpacked:
+    files: int = 0
+    acls: int = 0
+    directories: dict[Path, float] = field(default_factory=dict)
+    """Their times, to be set when nothing is put into them any more."""
+
+
+def main() -> int:
+    """Unpack standard input into the directory named as the only argument; returns the exit status."""
+    resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
+    os.umask(0o077)
+    try:
+        os.chroot(sys.argv[1])
+        os.chdir("/")
+        unpacked = unpack(sys.stdin.buffer)
+    except ArchiveError as error:
+        return _say(2, refused=error.message)
+    except MemoryError:
+        return _say(2, refused="its headers claim more memory than any archive needs")
+    except OSError as error:
+        return _say(4, failed=f"{error.filename or 'unpacking'}: {error.strerror}")
+    return _say(0, files=unpacked.files, acls=unpacked.acls)
+
+
+def unpack(source: BinaryIO) -> _Unpacked:
+    """Unpack the tar stream `source` into /. Raises ArchiveError, OSError."""
+    stream = TarStream(source)
+    unpacked = _Unpacked()
+    for member in stream.members():
+        if why := refusal(member):
+            raise ArchiveError(f"{_shown(member.name)} {why}")
+        path = Path("/" + member.name)
+        try:
+            _make_parents(path)
+            _clear(path, member)
+            _create(stream, member, path)
+            if not member.islnk():
+                _dress(path, member)
+        except _ARCHIVE_FAULTS as error:
+            raise ArchiveError(f"{_shown(member.name)} can't be unpacked: {error}") from error
+        unpacked.files += 1
+        unpacked.acls += any(key.startswith("SCHILY.acl.") for key in member.pax_headers)
+        if member.isdir():
+            unpacked.directories[path] = member.mtime
+    for path, time in reversed(unpacked.directories.items()):
+        with suppress(OSError):
+            _set_time(path, time)
+    return unpacked
+
+
+def _create(stream: TarStream, member: tarfile.TarInfo, path: Path) -> None:
+    if member.isdir():
+        if not path.is_dir():
+            path.mkdir()
+    elif member.issym():
+        path.symlink_to(member.linkname)
+    elif member.islnk():
+        try:
+            path.hardlink_to("/" + member.linkname)
+        except FileNotFoundError:
+            raise ArchiveError(f"{_shown(member.name)} is a hard link to what the archive lacks") from None
+    elif member.isfifo():
+        os.mkfifo(path)
+    elif member.isdev():
+        kind = stat.S_IFCHR if member.ischr() else stat.S_IFBLK
+        os.mknod(path, kind | 0o600, os.makedev(member.devmajor, member.devminor))
+    else:
+        _write(stream, member, path)
+
+
+def _dress(path: Path, member: tarfile.TarInfo) -> None:
+    """Owner, mode, attributes, time: in the order in which none undoes another."""
+    links = not member.issym()
+    os.chown(path, member.uid, member.gid, follow_symlinks=links)
+    if links:
+        path.chmod(stat.S_IMODE(member.mode))
+        for key, value in member.pax_headers.items():
+            name = key.removeprefix(_XATTR)
+            if name != key and name.startswith(_KEPT_XATTRS):
+                os.setxattr(path, name, value.encode("utf-8", "surrogateescape"))
+    _set_time(path, member.mtime)
+
+
+def _write(stream: TarStream, member: tarfile.TarInfo, path: Path) -> None:
+    pieces = data_pieces(member)
+    needed = sum(size for _, size in pieces)
+    room = os.statvfs("/")
+    free = max(room.f_bavail * room.f_frsize - _RESERVE, 0)
+    if needed > free:
+        raise OSError(errno.ENOSPC, f"{needed} octets don't fit on the disk, {free} are left", str(path))
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    try:
+        stream.go_to(member.offset_data)
+        for offset, size in pieces:
+            os.lseek(descriptor, offset, os.SEEK_SET)
+            for chunk in stream.data(size):
+                _write_all(descriptor, chunk)
+        if member.issparse():
+            os.ftruncate(descriptor, member.size)
+    finally:
+        os.close(descriptor)
+
+
+def _write_all(descriptor: int, chunk: bytes) -> None:
+    while chunk:
+        chunk = chunk[os.write(descriptor, chunk) :]
+
+
+def _make_parents(path: Path) -> None:
+    """The directories that an archive takes for granted."""
+    if not path.parent.is_dir():
+        _make_parents(path.parent)
+        path.parent.mkdir()
+        path.parent.chmod(0o755)
+
+
+def _clear(path: Path, member: tarfile.TarInfo) -> None:
+    """Later members replace earlier ones; a directory stays, and so does a link to one where one is named."""
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISDIR(mode):
+        if not (member.isdir() and path.is_dir()):
+            path.unlink()
+    elif not member.isdir():
+        raise FileExistsError("a directory of that name is in the archive, too")
+
+
+def _set_time(path: Path, time: float) -> None:
+    second = int(min(max(time, 0), _LATEST)) if math.isfinite(time) else 0
+    os.utime(path, (second, second), follow_symlinks=False)
+
+
+def _shown(name: str) -> str:
+    """A name of an archive as text that is safe to print."""
+    return ascii(name)[1:-1][:200]
+
+
+def _say(status: int, **words: object) -> int:
+    print(json.dumps(words))  # noqa: T201 - what this program is for
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())
