@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
 
 from netbootd.asset import Asset, Refusal
 from netbootd.errors import HostError, UserError
@@ -84,7 +85,7 @@ class WebServer:
         assert asset.fd is not None  # noqa: S101 (an asset is one or the other)
         try:
             # The descriptor is confined already; through /proc, aiohttp opens that very file again.
-            response = web.FileResponse(
+            response = _Sent(
                 Path(f"/proc/self/fd/{asset.fd}"), headers={"Content-Type": "application/octet-stream"}
             )
             await response.prepare(request)
@@ -120,6 +121,18 @@ class WebServer:
             )
         )
         return web.Response(text="noted\n")
+
+
+class _Sent(web.FileResponse):
+    """A file that the handler itself sends, while the descriptor is open.
+
+    aiohttp prepares again what a handler returns, and a FileResponse would open its path once more: by
+    then that number is nobody's descriptor, or another file's.
+    """
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+        """Send it, once."""
+        return None if self.prepared else await super().prepare(request)
 
 
 def _peer(request: web.Request) -> IPv4Address:
