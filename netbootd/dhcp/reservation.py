@@ -115,7 +115,7 @@ class _Exchange:
 def _not_for_us(x: _Exchange) -> str | None:
     """Why this message is nothing to us, whatever its type; None where it is."""
     network, node = x.network, x.node
-    if x.relayed and x.request.giaddr not in network.subnet:
+    if x.relayed and not network.usable(x.request.giaddr):
         return f"it came through the relay {x.request.giaddr}, which is on no network configured"
     if node is None and network.pool is None:
         return f"it isn't registered, and {network.interface} has no pool"

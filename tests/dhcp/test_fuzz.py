@@ -1,0 +1,129 @@
+"""Hostile octets: only WireError ever comes of them, and what decodes is answered, fits and reads back.
+
+NETBOOTD_FUZZ=100000 asks for more mutations than the suite has time for.
+"""
+
+import os
+import random
+from dataclasses import replace
+from ipaddress import IPv4Address
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from netbootd.dhcp import destination, wire
+from netbootd.dhcp.leasebook import LeaseBook
+from netbootd.dhcp.reservation import Reply
+from netbootd.dhcp.wire import Message, WireError
+from netbootd.node import Mac
+from tests.dhcp.packets import CAPTURES, N01, NETWORK, NOW, ask, dhcp_payloads
+
+MUTATIONS = int(os.environ.get("NETBOOTD_FUZZ", "4000"))
+OPTIONS = range(240, 340)
+
+
+def go_through(octets: bytes, book: LeaseBook, now: float) -> bool:
+    """The whole hallway for one datagram; whether it was a request."""
+    try:
+        request = wire.decode(octets)
+    except WireError as error:
+        assert str(error).isprintable()
+        return False
+    for node in (None, replace(N01, macs=(request.chaddr,))):
+        found = ask(request, book, node, now)
+        if isinstance(found, Reply):
+            message, _ = wire.fit(found.message, request.limit)
+            encoded = wire.encode(message)
+            assert len(encoded) <= max(wire.MINIMUM, request.limit)
+            assert wire.decode_any(encoded) == message
+            to = destination.of(request, message, 68)
+            assert to.address in (destination.BROADCAST, *NETWORK.subnet)
+            assert found.note.isprintable()
+    return True
+
+
+def mutated(octets: bytes, chance: random.Random) -> bytes:
+    """Octets changed, cut off, doubled or put in, mostly among the options."""
+    changed = bytearray(octets)
+    for _ in range(chance.randint(1, 6)):
+        at = chance.choice(OPTIONS) if chance.random() < 0.8 else chance.randrange(len(changed) or 1)
+        at = min(at, max(0, len(changed) - 1))
+        match chance.randrange(6):
+            case 0 | 1 | 2:
+                changed[at : at + 1] = chance.randbytes(1)
+            case 3:
+                del changed[at : at + chance.randint(1, 12)]
+            case 4:
+                changed[at:at] = chance.randbytes(chance.randint(1, 12))
+            case _:
+                changed[at:at] = bytes(
+                    (chance.choice((50, 52, 53, 54, 57, 61, 82, 255)), chance.randrange(8))
+                )
+    return bytes(changed)
+
+
+def test_mutations_of_real_requests_raise_nothing_and_are_answered_within_bounds() -> None:
+    chance = random.Random(2131)
+    seeds = [payload for path in sorted(CAPTURES.glob("*.pcap")) for payload in dhcp_payloads(path)]
+    seeds = [payload for payload in seeds if payload[0] == wire.BOOTREQUEST]
+    book = LeaseBook(NETWORK)
+    understood = sum(
+        go_through(mutated(chance.choice(seeds), chance), book, NOW + number) for number in range(MUTATIONS)
+    )
+    assert 0.1 < understood / MUTATIONS < 0.9, "the mutations are too harmless, or too crude"
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.binary(max_size=700))
+def test_any_octets_after_a_sound_header_raise_nothing(options: bytes) -> None:
+    head = wire.encode(Message(op=1, xid=1, chaddr=N01.mac))[:240]
+    go_through(head + options, LeaseBook(NETWORK), NOW)
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.binary(max_size=5000))
+def test_any_octets_at_all_raise_nothing(octets: bytes) -> None:
+    go_through(octets, LeaseBook(NETWORK), NOW)
+
+
+addresses = st.integers(0, 2**32 - 1).map(IPv4Address)
+free_options = st.dictionaries(
+    st.integers(1, 254).filter(lambda code: code not in (50, 51, 52, 53, 54, 57, 61)),
+    st.binary(max_size=600),
+    max_size=8,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    mac=st.binary(min_size=5, max_size=5).map(lambda octets: Mac.from_octets(b"\x52" + octets)),
+    numbers=st.tuples(
+        st.integers(0, 255), st.integers(0, 2**32 - 1), st.integers(0, 65535), st.integers(0, 65535)
+    ),
+    where=st.tuples(addresses, addresses, addresses, addresses),
+    names=st.tuples(st.binary(max_size=64), st.binary(max_size=128)),
+    options=free_options,
+)
+def test_whatever_is_written_reads_back_the_same(
+    mac: Mac,
+    numbers: tuple[int, int, int, int],
+    where: tuple[IPv4Address, IPv4Address, IPv4Address, IPv4Address],
+    names: tuple[bytes, bytes],
+    options: dict[int, bytes],
+) -> None:
+    message = Message(
+        op=2,
+        chaddr=mac,
+        hops=numbers[0],
+        xid=numbers[1],
+        secs=numbers[2],
+        flags=numbers[3],
+        ciaddr=where[0],
+        yiaddr=where[1],
+        siaddr=where[2],
+        giaddr=where[3],
+        sname=names[0].partition(b"\0")[0],
+        file=names[1].partition(b"\0")[0],
+        options={53: b"\x02", **options},
+    )
+    assert wire.decode_any(wire.encode(message)) == message
