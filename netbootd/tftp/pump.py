@@ -49,6 +49,7 @@ _MOST_STALE = 1024
 """Alarms of ended transfers that may lie about before they are swept up."""
 _ERRNO = struct.Struct("=I")
 """The first field of struct sock_extended_err."""
+_SEGMENT = struct.Struct("=H")
 _MOST_STRAYS = 8
 """Strangers at one TID that are told so; more are dropped in silence."""
 
@@ -62,9 +63,9 @@ class Running:
         "_first",
         "_last",
         "alarm",
-        "gso",
         "packet",
         "peer",
+        "segmented",
         "session",
         "socket",
         "source",
@@ -78,7 +79,8 @@ class Running:
         self.source = source
         self.session = session
         self.packet = session.terms.blksize + DATA_HEADER
-        self.gso = False
+        # With each send and not as an option of the socket, which would cut up a long OACK or ERROR too.
+        self.segmented = [(socket.SOL_UDP, _UDP_SEGMENT, _SEGMENT.pack(self.packet))]
         self.alarm = math.inf
         self.started = 0.0
         self.strays = 0
@@ -137,8 +139,6 @@ class Pump:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
         # The client's "port unreachable" then ends the transfer at once.
         sock.setsockopt(socket.IPPROTO_IP, _IP_RECVERR, 1)
-        if running.session.terms.windowsize > 1:
-            running.gso = _set_gso(sock, running.packet)
         self._running[sock.fileno()] = running
         self._epoll.register(sock.fileno(), select.EPOLLIN)
         running.started = self._loop.time()
@@ -211,7 +211,7 @@ class Pump:
                 return
             if first == sent:
                 self._send(running, packets)
-            elif not (running.gso and self._send_segmented(running, packets)):
+            elif not (running.segmented and self._send_segmented(running, packets)):
                 for at in range(0, len(packets), running.packet):
                     self._send(running, packets[at : at + running.packet])
             first = sent + 1
@@ -225,11 +225,10 @@ class Pump:
     def _send_segmented(self, running: Running, packets: memoryview) -> bool:
         """One system call for many packets; False when this route doesn't do that."""
         try:
-            running.socket.sendto(packets, running.peer)
+            running.socket.sendmsg([packets], running.segmented, 0, running.peer)
         except OSError as error:
             if error.errno in _NO_GSO:
-                running.gso = False
-                running.socket.setsockopt(socket.SOL_UDP, _UDP_SEGMENT, 0)
+                running.segmented = []
                 return False
         return True
 
@@ -295,11 +294,3 @@ class Pump:
             else:
                 self._perform(running, running.session.expire(now))
         self._set_timer()
-
-
-def _set_gso(sock: socket.socket, packet: int) -> bool:
-    try:
-        sock.setsockopt(socket.SOL_UDP, _UDP_SEGMENT, packet)
-    except OSError:
-        return False
-    return True

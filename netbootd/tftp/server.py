@@ -62,6 +62,7 @@ class TftpServer:
     """TFTP on one interface. `report` is told of every request's end, `opening` of every transfer's begin.
 
     `address` is the head node's own there; requests to other addresses of the interface are answered too.
+    `port` 0 lets the kernel choose; after `start` it is the one chosen.
     `counters` counts datagrams and requests by what became of them.
     """
 
@@ -106,6 +107,7 @@ class TftpServer:
                 f"TFTP can't listen on {self.interface} ({self.address}), port {self.port}: {error.strerror}",
                 _HINTS.get(error.errno or 0, "").format(port=self.port, interface=self.interface),
             ) from error
+        self.port = self._socket.getsockname()[1]
         self._socket.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
         self._pump = Pump(FrameCache(self.limits.frames), self._ended)
         self._loop.add_reader(self._socket.fileno(), self._receive)
