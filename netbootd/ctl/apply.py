@@ -1,0 +1,145 @@
+"""`netbootctl apply`: keys, node files, exports and the head node's own files, as the registry wants them.
+
+Commands that change the registry or the images end with it, so that there is no step to forget.
+"""
+
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Annotated
+
+import typer
+
+from netbootd.ctl.head import Head
+from netbootd.ctl.options import Json
+from netbootd.ctl.progress import shown
+from netbootd.ctl.tables import print_json, say, warn
+from netbootd.errors import HostError, NetbootdError
+from netbootd.files.apply import (
+    Change,
+    ChangeFile,
+    ChangeTree,
+    MakeKey,
+    Plan,
+    Reload,
+    RemoveKey,
+    carry_out,
+    plan,
+    undo,
+)
+from netbootd.files.tree import Action, Step
+from netbootd.files.wanted import Inputs
+from netbootd.render import Renderer
+
+app = typer.Typer()
+
+MANY = 200
+"""Changes from which on their progress is shown."""
+
+
+@app.command(help="Bring node files, exports and the head node's own files up to date.")
+def apply(
+    ctx: typer.Context,
+    *,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be changed.")] = False,
+    undo_: Annotated[
+        bool, typer.Option("--undo", help="Take the block out of the head node's own files, and the exports.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Carry out the difference between what must be there and what is there."""
+    head = Head.of(ctx)
+    with planned(head, taking_out=undo_) as wanted:
+        done = wanted if dry_run else _carried_out(wanted)
+    if as_json:
+        return print_json({"changes": [str(c) for c in done.changes], "warnings": list(done.warnings)})
+    for warning in done.warnings:
+        warn(warning)
+    if dry_run:
+        for change in done.changes:
+            say(str(change))
+    say(_summary(done.changes, "would be" if dry_run else ""))
+    return None
+
+
+@contextmanager
+def planned(head: Head, *, taking_out: bool = False) -> Iterator[Plan]:
+    """What differs, with the registry open until the block ends. Raises NetbootdError."""
+    if taking_out:
+        yield undo(head.config)
+        return
+    with head.registry() as registry:
+        inputs = Inputs(
+            config=head.config,
+            registry=registry,
+            store=head.images,
+            networks=head.networks,
+            renderer=Renderer(head.config.template_dir),
+        )
+        yield plan(inputs)
+
+
+def bring_up_to_date(head: Head, done: str) -> bool:
+    """Apply, where we may, after `done` was done; whether we did.
+
+    Raises HostError that says that this much is kept.
+    """
+    if os.geteuid() != 0:
+        say("left to do, as root: netbootctl apply")
+        return False
+    try:
+        with planned(head) as wanted:
+            applied = _carried_out(wanted)
+    except (NetbootdError, OSError) as error:
+        message = error.message if isinstance(error, NetbootdError) else str(error)
+        hint = error.hint if isinstance(error, NetbootdError) else ""
+        raise HostError(
+            f"{done}, and that is kept; but it wasn't applied: {message}",
+            f"{hint}; then netbootctl apply" if hint else "mend that, then netbootctl apply",
+        ) from error
+    for warning in applied.warnings:
+        warn(warning)
+    if applied.changes:
+        say(_summary(applied.changes))
+    return True
+
+
+def _carried_out(wanted: Plan) -> Plan:
+    if len(wanted.changes) < MANY:
+        return carry_out(wanted)
+    total, done = len(wanted.changes), 0
+    with shown("applying") as progress:
+
+        def tell(_: Change) -> None:
+            nonlocal done
+            done += 1
+            progress("node files and keys", done, max(total, done))
+
+        return carry_out(wanted, tell)
+
+
+def _summary(changes: Sequence[Change], tense: str = "") -> str:
+    """In a line: 2 keys made, 14 node files, /etc/hosts, NFS server told."""
+    if not changes:
+        return "nothing to apply: node files, exports and the head node's own files are up to date"
+    counts = Counter(kind for change in changes if (kind := _kind(change)))
+    words = [f"{count} {one if count == 1 else many}" for (one, many), count in counts.items()]
+    words += [change.path.name for change in changes if isinstance(change, ChangeFile)]
+    words += ["NFS server told" for change in changes if isinstance(change, Reload)]
+    return f"{tense or 'applied'}: {', '.join(words)}"
+
+
+def _kind(change: Change) -> tuple[str, str] | None:
+    """What is counted of it, one and many; None for what is named, and for directories."""
+    match change:
+        case MakeKey():
+            return "key", "keys"
+        case RemoveKey():
+            return "old key removed", "old keys removed"
+        case ChangeTree(step=Step(action=Action.REMOVE)):
+            return "removal", "removals"
+        case ChangeTree(step=Step(action=Action.WRITE | Action.LINK)):
+            return "node file", "node files"
+        case _:
+            return None

@@ -1,0 +1,117 @@
+"""What a command works on: the head node's configuration, registry, networks and images, each when needed."""
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from ipaddress import IPv4Interface
+from pathlib import Path
+
+import typer
+
+from netbootd.config import Config, load
+from netbootd.errors import NetbootdError
+from netbootd.images.store import ImageStore
+from netbootd.network import Network
+from netbootd.registry import Registry
+
+
+class Head:
+    """The head node as `--config FILE` describes it. Raises ConfigError and HostError on first use."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @classmethod
+    def of(cls, ctx: typer.Context) -> "Head":
+        """The one that this command line means."""
+        return cls(Path(ctx.find_root().obj))
+
+    @cached_property
+    def config(self) -> Config:
+        """netbootd.toml, checked."""
+        return load(self.path)
+
+    @cached_property
+    def addresses(self) -> dict[str, IPv4Interface]:
+        """Interface -> its first address. The kernel is asked only where netbootd.toml doesn't say."""
+        if all(settings.address for settings in self.config.network):
+            return {}
+        from netbootd.links import interfaces  # noqa: PLC0415 (loads pyroute2; most commands needn't)
+
+        return {link.name: link.addresses[0] for link in interfaces() if link.addresses}
+
+    @cached_property
+    def networks(self) -> tuple[Network, ...]:
+        """The networks whose head-node address is known."""
+        return self.config.networks_on(self.addresses)
+
+    @cached_property
+    def images(self) -> ImageStore:
+        """The images."""
+        return ImageStore(self.config.images_dir)
+
+    @contextmanager
+    def registry(self) -> Iterator[Registry]:
+        """The registry, closed afterwards."""
+        with Registry.open(self.config.registry_path) as registry:
+            yield registry
+
+    def daemon_pid(self) -> int | None:
+        """The process of the netbootd that runs on this state_dir; None where none does.
+
+        The daemon writes its process id into the file that it keeps locked. Trying the lock instead would
+        now and then keep a daemon from starting that looks at that moment.
+        """
+        try:
+            pid = int(self.config.lock_path.read_text(encoding="ascii"))
+            held = any(
+                os.path.samestat(entry.stat(), self.config.lock_path.stat())
+                for entry in Path(f"/proc/{pid}/fd").iterdir()
+                if entry.exists()
+            )
+        except (FileNotFoundError, ProcessLookupError, ValueError):
+            return None
+        except PermissionError:  # somebody else's process, so there is one
+            return pid
+        return pid if held else None
+
+
+def reserved_names() -> dict[str, str]:
+    """Names that no node can have, each with whose it is."""
+    return {socket.gethostname().partition(".")[0].lower(): "the head node itself"}
+
+
+def complete_nodes(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Node names for the shell; none where the registry can't be read."""
+    try:
+        with _from_command_line(ctx).registry() as registry:
+            return [node.name for node in registry.nodes() if node.name.startswith(incomplete)]
+    except (NetbootdError, OSError):
+        return []
+
+
+def complete_images(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Image names for the shell, after `NAME@` the generations."""
+    try:
+        images = _from_command_line(ctx).images
+        name, at, _ = incomplete.partition("@")
+        found = [f"{name}@{n}" for n in images.numbers(name)] if at else images.names()
+    except (NetbootdError, OSError):
+        return []
+    return [label for label in found if label.startswith(incomplete)]
+
+
+def complete_profiles(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Profile names for the shell."""
+    try:
+        with _from_command_line(ctx).registry() as registry:
+            return [profile.name for profile in registry.profiles() if profile.name.startswith(incomplete)]
+    except (NetbootdError, OSError):
+        return []
+
+
+def _from_command_line(ctx: typer.Context) -> Head:
+    """While completing, no callback has run: the option is there, the object isn't."""
+    return Head(Path(ctx.find_root().params["config"]))

@@ -1,0 +1,247 @@
+"""`netbootctl image`: make images, import them, and choose which generation nodes boot."""
+
+import re
+import time
+from collections import defaultdict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from netbootd.ctl.apply import bring_up_to_date
+from netbootd.ctl.head import Head, complete_images
+from netbootd.ctl.options import Json
+from netbootd.ctl.progress import shown, took
+from netbootd.ctl.tables import card, listing, say, size, warn
+from netbootd.errors import HostError, UserError
+from netbootd.image import Generation, image_name, parse_label
+from netbootd.registry import Registry
+
+app = typer.Typer(no_args_is_help=True, help="Build, import and choose what nodes boot.")
+
+New = Annotated[str, typer.Argument(metavar="NAME", help="Its name; an old one gets a new generation.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", autocompletion=complete_images, show_default=False)]
+Label = Annotated[
+    str, typer.Argument(metavar="NAME\\[@GENERATION]", autocompletion=complete_images, show_default=False)
+]
+
+
+@app.command()
+def build(
+    ctx: typer.Context,
+    name: New,
+    *,
+    suite: Annotated[str, typer.Option("--suite", metavar="SUITE", help="Which Debian.")] = "bookworm",
+    mirror: Annotated[
+        str | None,
+        typer.Option("--mirror", metavar="URL", help="From where; else from where this machine does."),
+    ] = None,
+    package: Annotated[
+        list[str] | None, typer.Option("--package", metavar="P", help="One more package; may be repeated.")
+    ] = None,
+    architecture: Annotated[
+        str | None, typer.Option("--architecture", metavar="A", help="Of the nodes; else this machine's.")
+    ] = None,
+) -> None:
+    """Make a Debian image here, from Debian's packages."""
+    from netbootd.images.build import build as build_image  # noqa: PLC0415 (this command's alone)
+
+    head = Head.of(ctx)
+    packages = [part for text in package or [] for part in re.split(r"[,\s]+", text) if part]
+    began = time.monotonic()
+    with shown(f"building image {name} (Debian {suite})") as progress:
+        made = build_image(head.images, name, suite, mirror, packages, architecture, progress)
+    _made(head, made, began)
+
+
+@app.command("import")
+def import_(
+    ctx: typer.Context,
+    name: New,
+    source: Annotated[
+        Path, typer.Argument(metavar="SOURCE", help="A tar archive (.tar .gz .xz .zst .bz2) or a directory.")
+    ],
+    *,
+    sha256: Annotated[
+        str | None, typer.Option("--sha256", metavar="HEX", help="What its checksum has to be.")
+    ] = None,
+    checksums: Annotated[
+        Path | None, typer.Option("--checksums", metavar="FILE", help="A SHA256SUMS file that has it.")
+    ] = None,
+) -> None:
+    """Make a root file system that you have an image."""
+    from netbootd.images.importer import import_image  # noqa: PLC0415 (this command's alone)
+
+    head = Head.of(ctx)
+    if sha256 is not None and checksums is not None:
+        raise UserError("--sha256 and --checksums say the same", "give one of them")
+    if checksums is not None:
+        sha256 = _listed_checksum(checksums, source.name)
+    began = time.monotonic()
+    with shown(f"importing {source} as image {name}") as progress:
+        made = import_image(head.images, name, source, sha256, progress)
+    _made(head, made, began)
+
+
+@app.command("list")
+def list_(ctx: typer.Context, as_json: Json = False) -> None:
+    """Show the images, the current generation of each, and how many nodes have it."""
+    head = Head.of(ctx)
+    with head.registry() as registry:
+        nodes = registry.nodes()
+    records = []
+    for name in head.images.names():
+        number = head.images.current_number(name)
+        try:
+            current = head.images.current(name)
+            remark = "" if current else "no current generation; `netbootctl image use NAME@GENERATION`"
+        except HostError as error:
+            current, remark = None, str(error)
+        records.append(
+            {
+                "name": name,
+                "current": number,
+                "generations": head.images.numbers(name),
+                "nodes": sum(node.image == name for node in nodes),
+                **(_facts(current) if current else {}),
+                "remark": remark,
+            }
+        )
+    columns = {"name": "image", "current": "current", "generations": "generations", "nodes": "nodes",
+               "kernel": "kernel", "size_shown": "size", "made": "made"}  # fmt: skip
+    if any(record["remark"] for record in records):
+        columns["remark"] = "remark"
+    empty = "there is no image yet; `netbootctl image build debian` makes one"
+    listing(records, columns, as_json=as_json, empty=empty)
+
+
+@app.command()
+def show(ctx: typer.Context, name: Label, as_json: Json = False) -> None:
+    """Show an image's generations, or everything about one of them."""
+    head = Head.of(ctx)
+    name, number = parse_label(name)
+    if not head.images.numbers(name):
+        raise UserError(f"there is no image {name}", "`netbootctl image list` shows those there are")
+    with head.registry() as registry:
+        users = _users(registry, name, head.images.current_number(name))
+    current = head.images.current_number(name)
+    if number is None:
+        records = [
+            {**_facts(made), "current": made.number == current, "used_by": users.get(made.number, [])}
+            for made in head.images.generations(name)
+        ]
+        columns = {"generation": "generation", "current": "current", "made": "made", "kernel": "kernel",
+                   "size_shown": "size", "origin": "origin", "used_by": "used by"}  # fmt: skip
+        return listing(records, columns, as_json=as_json)
+    made = head.images.generation(name, number)
+    if made is None:
+        numbers = ", ".join(map(str, head.images.numbers(name)))
+        raise UserError(f"{name} has no generation {number}", f"it has {numbers}")
+    record = {**_facts(made), "current": number == current, "used_by": users.get(number, [])}
+    titles = {"generation": "generation", "current": "current", "made": "made", "origin": "origin",
+              "architecture": "architecture", "kernel": "kernel", "size_shown": "size", "init": "init",
+              "kernel_args": "kernel arguments", "directory": "directory", "note": "note",
+              "remarks": "remarks", "used_by": "used by"}  # fmt: skip
+    return card(record, titles, as_json=as_json)
+
+
+@app.command()
+def use(ctx: typer.Context, name: Label) -> None:
+    """Make a generation the one that nodes boot from now on (without a number, the newest)."""
+    head = Head.of(ctx)
+    name, number = parse_label(name)
+    numbers = head.images.numbers(name)
+    if not numbers:
+        raise UserError(f"there is no image {name}", "`netbootctl image list` shows those there are")
+    made = head.images.use(name, number if number is not None else numbers[-1])
+    say(f"{made.label} is current; nodes get it at their next boot")
+    bring_up_to_date(head, f"{made.label} is current")
+
+
+@app.command()
+def rollback(ctx: typer.Context, name: Name) -> None:
+    """Make the generation before the current one current again."""
+    head = Head.of(ctx)
+    made = head.images.rollback(image_name(name))
+    say(f"{made.label} is current; nodes get it at their next boot")
+    bring_up_to_date(head, f"{made.label} is current")
+
+
+@app.command()
+def remove(ctx: typer.Context, name: Label) -> None:
+    """Remove a generation, or all of an image, that no node uses."""
+    head = Head.of(ctx)
+    name, number = parse_label(name)
+    with head.registry() as registry:
+        users = _users(registry, name, head.images.current_number(name))
+        head.images.remove(name, number, users)
+    say(f"removed {name}@{number}" if number else f"removed image {name}, all generations")
+    bring_up_to_date(head, f"{name} removed")
+
+
+def _made(head: Head, made: Generation, began: float) -> None:
+    """Tell what came out, who gets it and who could."""
+    kernel = f"{made.architecture}, kernel {made.kernel_release}"
+    say(f"{made.label} is current: {kernel}, {size(made.size)}, in {took(began)}")
+    for remark in made.remarks:
+        say(f"  {remark}")
+    with head.registry() as registry:
+        nodes = registry.nodes()
+    if having := [node.name for node in nodes if node.image == made.image]:
+        say(f"{_some(having)} get it at their next boot")
+    elif not nodes:
+        say("next: netbootctl node add n01 --mac MAC")
+    if bare := [node.name for node in nodes if node.image is None]:
+        warn(f"{_some(bare)} have no image; `netbootctl node set NAME --image {made.image}`")
+    bring_up_to_date(head, f"{made.label} is current")
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+
+
+def _facts(made: Generation) -> dict[str, Any]:
+    return {
+        "label": made.label,
+        "generation": made.number,
+        "architecture": made.architecture,
+        "kernel": made.kernel_release,
+        "size": made.size,
+        "size_shown": size(made.size),
+        "made": made.created,
+        "origin": made.origin,
+        "init": made.init,
+        "kernel_args": made.kernel_args,
+        "directory": str(made.directory),
+        "note": made.note,
+        "remarks": list(made.remarks),
+    }
+
+
+def _users(registry: Registry, image: str, current: int | None) -> Mapping[int, list[str]]:
+    """Who uses each generation: nodes that run on it, nodes and profiles that would boot the current one."""
+    users: dict[int, set[str]] = defaultdict(set)
+    for node, (name, number) in registry.booted().items():
+        if name == image:
+            users[number].add(node)
+    if current is not None:
+        users[current] |= {node.name for node in registry.nodes() if node.image == image}
+        users[current] |= {f"profile {p.name}" for p in registry.profiles() if p.settings.image == image}
+    return {number: sorted(names) for number, names in users.items()}
+
+
+def _listed_checksum(path: Path, name: str) -> str:
+    """The checksum of `name` in a file as sha256sum writes it. Raises UserError."""
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise UserError(f"can't read {path}: {error.strerror}") from None
+    for line in text.splitlines():
+        match = re.fullmatch(r"([0-9a-fA-F]{64}) [ *](.+)", line.strip())
+        if match and match[2].rpartition("/")[2] == name:
+            return match[1]
+        match = re.fullmatch(r"SHA256 \((.+)\) = ([0-9a-fA-F]{64})", line.strip())
+        if match and match[1].rpartition("/")[2] == name:
+            return match[2]
+    raise UserError(f"{path} has no SHA-256 checksum of {name}", "is it the list that belongs to this file?")

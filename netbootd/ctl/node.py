@@ -1,0 +1,332 @@
+"""`netbootctl node`: register machines, change them, see who they are and where each setting comes from."""
+
+from collections.abc import Mapping
+from ipaddress import AddressValueError, IPv4Address
+from typing import Annotated, Any
+
+import typer
+
+from netbootd.ctl.apply import bring_up_to_date
+from netbootd.ctl.head import Head, complete_images, complete_nodes, complete_profiles, reserved_names
+from netbootd.ctl.options import Json, KernelArgs, Root, kernel_arguments
+from netbootd.ctl.tables import card, listing, say, warn
+from netbootd.errors import UserError
+from netbootd.image import image_name
+from netbootd.node import Mac, Node, expand_names, host_name, serial_number
+from netbootd.registry import NodeRequest, Profile, Registry, Settings
+
+app = typer.Typer(no_args_is_help=True, help="Register machines and see who they are.")
+
+Name = Annotated[str, typer.Argument(metavar="NAME", autocompletion=complete_nodes, show_default=False)]
+Names = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME",
+        autocompletion=complete_nodes,
+        show_default=False,
+        help="A name, or several: 'n[01-12]'.",
+    ),
+]
+Macs = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--mac", metavar="MAC", help="The network card's address; with a range of names one for each."
+    ),
+]
+Ip = Annotated[
+    str | None, typer.Option("--ip", metavar="IP", help="Its address; with a range of names the first one.")
+]
+Image = Annotated[
+    str | None,
+    typer.Option("--image", metavar="IMAGE", autocompletion=complete_images, help="What it boots."),
+]
+ProfileName = Annotated[
+    str | None,
+    typer.Option("--profile", metavar="PROFILE", autocompletion=complete_profiles, help="Inherit from it."),
+]
+Serial = Annotated[str | None, typer.Option("--serial", metavar="SERIAL", help="The board's serial number.")]
+
+SETTINGS = {"image": "image", "root": "root", "kernel_args": "kernel arguments"}
+UNSETTABLE = ("image", "root", "kernel-args", "profile", "serial")
+
+
+@app.command()
+def add(  # noqa: PLR0913 (each is an option of the command)
+    ctx: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A host name, or a range: 'n[01-12]'.")],
+    *,
+    mac: Macs = None,
+    ip: Ip = None,
+    image: Image = None,
+    profile: ProfileName = None,
+    root: Root = None,
+    serial: Serial = None,
+    kernel_args: KernelArgs = None,
+) -> None:
+    """Register a machine, or one for each name of a range.
+
+    Addresses count up from --ip, or come from the network's range. All are registered, or none.
+    """
+    head = Head.of(ctx)
+    names = expand_names(name)
+    cards = _cards(names, mac or [], name)
+    addresses = _addresses(names, ip)
+    if serial is not None and len(names) > 1:
+        raise UserError("--serial is one board's, and a range names several", "add them one by one")
+    networks = head.networks
+    with head.registry() as registry:
+        if image is None and not _from_profile(registry, profile):
+            image = _only_image(head)
+        requests = [
+            NodeRequest(
+                name=each,
+                macs=cards[i],
+                address=addresses[i],
+                serial=serial_number(serial) if serial is not None else None,
+                profile=profile,
+                settings=Settings(
+                    image=image_name(image) if image is not None else None,
+                    root=root,
+                    kernel_args=kernel_arguments(kernel_args),
+                ),
+            )
+            for i, each in enumerate(names)
+        ]
+        nodes = registry.add_nodes(requests, networks, reserved_names())
+    for node in nodes:
+        say(f"registered {node.name}  {node.address}  {node.mac}  image {node.image or '-'}")
+    if not bring_up_to_date(head, f"{_so_many(nodes)} registered"):
+        _warn_of_missing_images(head, nodes)
+
+
+@app.command("list")
+def list_(
+    ctx: typer.Context,
+    as_json: Json = False,
+    every: Annotated[bool, typer.Option("--all", help="Every setting, and where it comes from.")] = False,
+) -> None:
+    """Show the registered machines."""
+    head = Head.of(ctx)
+    with head.registry() as registry:
+        nodes = registry.nodes()
+        if not every:
+            columns = {"name": "name", "address": "address", "macs": "mac", "image": "image", "root": "root"}
+            if any(node.profile for node in nodes):
+                columns["profile"] = "profile"
+            empty = "no node is registered yet; `netbootctl node add n01 --mac MAC` registers one"
+            return listing([_record(node) for node in nodes], columns, as_json=as_json, empty=empty)
+        profiles = {profile.name: profile for profile in registry.profiles()}
+        records = [_full_record(node, registry.own_settings(node.name), profiles) for node in nodes]
+    if as_json:
+        return listing(records, {}, as_json=True)
+    rows = [
+        {"node": record["name"], "setting": key, "value": value, "from": source}
+        for record in records
+        for key, value, source in _setting_rows(record)
+    ]
+    return listing(rows, {"node": "node", "setting": "setting", "value": "value", "from": "from"})
+
+
+@app.command()
+def show(ctx: typer.Context, name: Name, as_json: Json = False) -> None:
+    """Show everything about a node, and where each setting comes from."""
+    with Head.of(ctx).registry() as registry:
+        node = registry.node(host_name(name))
+        profiles = {profile.name: profile for profile in registry.profiles()}
+        record = _full_record(node, registry.own_settings(node.name), profiles)
+        booted = registry.booted().get(node.name)
+    record["booted"] = f"{booted[0]}@{booted[1]}" if booted else None
+    if as_json:
+        return card(record, {}, as_json=True)
+    shown = {key: f"{value}" + (f"  ({source})" if source != "node" else "") for key, value, source in
+             _setting_rows(record)}  # fmt: skip
+    return card({**shown, "booted": record["booted"]}, {key: key for key in (*shown, "booted")})
+
+
+@app.command("set")
+def set_(  # noqa: PLR0913 (each is an option of the command)
+    ctx: typer.Context,
+    name: Names,
+    *,
+    mac: Macs = None,
+    ip: Ip = None,
+    image: Image = None,
+    profile: ProfileName = None,
+    root: Root = None,
+    serial: Serial = None,
+    kernel_args: KernelArgs = None,
+    unset: Annotated[
+        list[str] | None,
+        typer.Option("--unset", metavar="SETTING", help=f"Leave it to the profile: {', '.join(UNSETTABLE)}."),
+    ] = None,
+) -> None:
+    """Change a node; several at once where the setting can be shared."""
+    head = Head.of(ctx)
+    names = expand_names(name)
+    changes = _unset(unset or [])
+    if mac:
+        changes["macs"] = _cards(names[:1], mac, name)[0]
+    if ip is not None:
+        changes["address"] = _address(ip)
+    if serial is not None:
+        changes["serial"] = serial_number(serial)
+    if image is not None:
+        changes["image"] = image_name(image)
+    given = {"profile": profile, "root": root, "kernel_args": kernel_arguments(kernel_args)}
+    changes |= {key: value for key, value in given.items() if value is not None}
+    if not changes:
+        raise UserError("nothing to set", "`netbootctl node set --help` lists what can be")
+    if len(names) > 1 and (own := [key for key in ("macs", "address", "serial") if changes.get(key)]):
+        raise UserError(f"{', '.join(own)}: no two nodes share it", "set them one by one")
+    networks = head.networks
+    with head.registry() as registry:
+        for each in names:  # all of them exist, or nothing is changed
+            registry.node(each)
+        nodes = [registry.set_node(each, changes, networks) for each in names]
+    for node in nodes:
+        say(f"{node.name} changed: " + ", ".join(_change(key, node) for key in changes))
+    if not bring_up_to_date(head, f"{_so_many(nodes)} changed"):
+        _warn_of_missing_images(head, nodes)
+
+
+@app.command()
+def rename(
+    ctx: typer.Context,
+    old: Name,
+    new: Annotated[str, typer.Argument(metavar="NEW", help="Another host name.", show_default=False)],
+) -> None:
+    """Give a node another name; its address, machine-id and SSH host keys stay."""
+    head = Head.of(ctx)
+    old, new = host_name(old), host_name(new)
+    with head.registry() as registry:
+        registry.rename_node(old, new, reserved_names())
+    say(f"{old} is {new} now; it takes the name at its next boot")
+    bring_up_to_date(head, f"{old} renamed to {new}")
+
+
+@app.command()
+def remove(ctx: typer.Context, name: Names) -> None:
+    """Forget a node, or those of a range: all or none."""
+    head = Head.of(ctx)
+    names = expand_names(name)
+    with head.registry() as registry:
+        nodes = [registry.node(each) for each in names]
+        registry.remove_nodes(names)
+    for node in nodes:
+        say(f"removed {node.name}  {node.address}  {node.mac}")
+    bring_up_to_date(head, f"{_so_many(nodes)} removed")
+
+
+# Details
+
+
+def _cards(names: list[str], given: list[str], written: str) -> list[tuple[Mac, ...]]:
+    """For each name its cards: one for each of a range, all of them for a single name."""
+    macs = [Mac(part) for text in given for part in text.split(",") if part.strip()]
+    if not macs:
+        raise UserError("a node is known by its network card", "pass --mac 52:54:00:12:34:56")
+    if len(names) == 1:
+        return [tuple(macs)]
+    if len(macs) != len(names):
+        raise UserError(
+            f"{written} names {len(names)} nodes, --mac gave {len(macs)}", "give one for each, in their order"
+        )
+    return [(mac,) for mac in macs]
+
+
+def _addresses(names: list[str], first: str | None) -> list[IPv4Address | None]:
+    if first is None:
+        return [None] * len(names)
+    address = _address(first)
+    try:
+        return [address + i for i in range(len(names))]
+    except AddressValueError:
+        raise UserError(f"{len(names)} addresses from {address} on don't exist", "begin lower") from None
+
+
+def _address(text: str) -> IPv4Address:
+    try:
+        return IPv4Address(text.strip())
+    except ValueError:
+        raise UserError(f"{text[:40]!r} isn't an IPv4 address", "write it as 10.77.0.10") from None
+
+
+def _from_profile(registry: Registry, profile: str | None) -> bool:
+    profiles = {each.name: each for each in registry.profiles()}
+    return profile in profiles and bool(_source("image", Settings(), profile, profiles)[0])
+
+
+def _only_image(head: Head) -> str | None:
+    names = head.images.names()
+    if len(names) == 1:
+        say(f"image {names[0]}: the only one there is")
+        return names[0]
+    if names:
+        warn(f"no --image given, and there are {', '.join(names)}; `netbootctl node set NAME --image IMAGE`")
+    return None
+
+
+def _warn_of_missing_images(head: Head, nodes: list[Node]) -> None:
+    """What `apply` would have warned of."""
+    for image in sorted({node.image for node in nodes if node.image}):
+        if head.images.current_number(image) is None:
+            warn(f"there is no image {image} yet; `netbootctl image build {image}` makes one")
+
+
+def _so_many(nodes: list[Node]) -> str:
+    return nodes[0].name if len(nodes) == 1 else f"{len(nodes)} nodes"
+
+
+def _unset(wishes: list[str]) -> dict[str, Any]:
+    for wish in wishes:
+        if wish not in UNSETTABLE:
+            raise UserError(f"{wish[:40]!r} can't be unset", f"one of {', '.join(UNSETTABLE)}")
+    return {wish.replace("-", "_"): None for wish in wishes}
+
+
+def _change(key: str, node: Node) -> str:
+    value = getattr(node, key)
+    value = ", ".join(value) if isinstance(value, tuple) else value
+    return f"{key.replace('_', ' ')} {value if value not in (None, '') else '-'}"
+
+
+def _record(node: Node) -> dict[str, Any]:
+    return {
+        "name": node.name,
+        "address": str(node.address),
+        "macs": list(node.macs),
+        "image": node.image,
+        "root": node.root.value,
+        "profile": node.profile,
+        "serial": node.serial,
+        "kernel_args": node.kernel_args,
+        "machine_id": node.machine_id,
+    }
+
+
+def _full_record(node: Node, own: Settings, profiles: Mapping[str, Profile]) -> dict[str, Any]:
+    """The record, with `from`: for each setting that can be inherited, whose it is."""
+    sources = {key: _source(key, own, node.profile, profiles)[1] for key in SETTINGS}
+    return {**_record(node), "from": sources}
+
+
+def _source(key: str, own: Settings, profile: str | None, profiles: Mapping[str, Profile]) -> tuple[Any, str]:
+    """A setting's value, None where nobody set it, and who did."""
+    if (value := getattr(own, key)) is not None:
+        return value, "node"
+    seen: set[str] = set()
+    while profile is not None and profile not in seen:
+        if (value := getattr(profiles[profile].settings, key)) is not None:
+            return value, f"profile {profile}"
+        seen.add(profile)
+        profile = profiles[profile].parent
+    return None, "default"
+
+
+def _setting_rows(record: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """(setting, value, whose it is) of a full record, for people."""
+    plain = {"address": record["address"], "mac": ", ".join(record["macs"]), "profile": record["profile"],
+             "serial": record["serial"], "machine id": record["machine_id"]}  # fmt: skip
+    rows = [(key, value or "-", "node") for key, value in plain.items()]
+    rows += [(title, record[key] or "-", record["from"][key]) for key, title in SETTINGS.items()]
+    return [("name", record["name"], "node"), *rows]

@@ -1,0 +1,23 @@
+"""Options that several commands share, and how their values are read."""
+
+from typing import Annotated
+
+import typer
+
+from netbootd.errors import UserError
+from netbootd.node import RootMode
+
+Json = Annotated[bool, typer.Option("--json", help="For programs.")]
+Root = Annotated[RootMode | None, typer.Option("--root", help="How a node gets its /.", show_default=False)]
+KernelArgs = Annotated[
+    str | None, typer.Option("--kernel-args", metavar="ARGS", help="Added to the kernel's command line.")
+]
+
+
+def kernel_arguments(text: str | None) -> str | None:
+    """One line of printable ASCII: what a boot script can carry to the kernel unchanged. Raises UserError."""
+    if text is None:
+        return None
+    if not text.isascii() or not text.isprintable() or len(text) > 1000:
+        raise UserError("kernel arguments are one line of at most 1000 printable ASCII characters")
+    return " ".join(text.split())

@@ -1,0 +1,107 @@
+"""`netbootctl profile`: settings that nodes share."""
+
+import re
+from dataclasses import replace
+from typing import Annotated
+
+import typer
+
+from netbootd.ctl.apply import bring_up_to_date
+from netbootd.ctl.head import Head, complete_images, complete_profiles
+from netbootd.ctl.options import Json, KernelArgs, Root, kernel_arguments
+from netbootd.ctl.tables import listing, say
+from netbootd.errors import UserError
+from netbootd.image import image_name
+from netbootd.registry import Profile, Settings
+
+app = typer.Typer(no_args_is_help=True, help="Settings that nodes share.")
+
+Name = Annotated[str, typer.Argument(metavar="NAME", autocompletion=complete_profiles, show_default=False)]
+UNSETTABLE = ("parent", "image", "root", "kernel-args")
+
+
+@app.command("list")
+def list_(ctx: typer.Context, as_json: Json = False) -> None:
+    """Show the profiles, and who inherits from them."""
+    with Head.of(ctx).registry() as registry:
+        profiles, nodes = registry.profiles(), registry.nodes()
+    records = [
+        {
+            "name": profile.name,
+            "parent": profile.parent,
+            "image": profile.settings.image,
+            "root": profile.settings.root,
+            "kernel_args": profile.settings.kernel_args,
+            "nodes": [node.name for node in nodes if node.profile == profile.name],
+        }
+        for profile in profiles
+    ]
+    columns = {"name": "name", "parent": "parent", "image": "image", "root": "root",
+               "kernel_args": "kernel arguments", "nodes": "nodes"}  # fmt: skip
+    empty = "no profile is there yet; `netbootctl profile set NAME --image IMAGE` makes one"
+    listing(records, columns, as_json=as_json, empty=empty)
+
+
+@app.command("set")
+def set_(
+    ctx: typer.Context,
+    name: Name,
+    parent: Annotated[
+        str | None,
+        typer.Option(
+            "--parent", metavar="PROFILE", autocompletion=complete_profiles, help="Inherit from it."
+        ),
+    ] = None,
+    image: Annotated[
+        str | None,
+        typer.Option("--image", metavar="IMAGE", autocompletion=complete_images, help="What nodes boot."),
+    ] = None,
+    root: Root = None,
+    kernel_args: KernelArgs = None,
+    unset: Annotated[
+        list[str] | None,
+        typer.Option("--unset", metavar="SETTING", help=f"Leave it to the parent: {', '.join(UNSETTABLE)}."),
+    ] = None,
+) -> None:
+    """Make a profile, or change the one of that name."""
+    head = Head.of(ctx)
+    for wish in unset or []:
+        if wish not in UNSETTABLE:
+            raise UserError(f"{wish[:40]!r} can't be unset", f"one of {', '.join(UNSETTABLE)}")
+    given = Settings(
+        image=image_name(image) if image is not None else None,
+        root=root,
+        kernel_args=kernel_arguments(kernel_args),
+    )
+    with head.registry() as registry:
+        found = {profile.name: profile for profile in registry.profiles()}
+        profile = found.get(name) or Profile(name=_profile_name(name))
+        dropped = {wish.replace("-", "_"): None for wish in unset or []}
+        if "parent" in dropped:
+            profile = replace(profile, parent=dropped.pop("parent"))
+        kept = replace(profile.settings, **dropped)
+        registry.put_profile(
+            replace(
+                profile, parent=parent if parent is not None else profile.parent, settings=given.over(kept)
+            )
+        )
+    say(f"profile {name} {'changed' if name in found else 'made'}")
+    bring_up_to_date(head, f"profile {name}")
+
+
+@app.command()
+def remove(ctx: typer.Context, name: Name) -> None:
+    """Remove a profile that nobody uses."""
+    head = Head.of(ctx)
+    with head.registry() as registry:
+        registry.remove_profile(name)
+    say(f"removed profile {name}")
+
+
+def _profile_name(text: str) -> str:
+    if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,62}", text):
+        raise UserError(
+            f"{text[:80]!r} can't name a profile",
+            "use 1 to 63 lower-case letters, digits, dots, hyphens and underscores, a letter or digit first",
+        )
+    return text

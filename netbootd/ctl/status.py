@@ -1,0 +1,184 @@
+"""`netbootctl status`: how far each node has come, since when, and what is missing for the next to boot."""
+
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import typer
+
+from netbootd import events
+from netbootd.boot.loaders import LOADERS
+from netbootd.boot.progress import Progress
+from netbootd.ctl.head import Head
+from netbootd.ctl.options import Json
+from netbootd.ctl.tables import cell, duration, listing, print_json, say, table
+from netbootd.ctl.verdict import State, state
+from netbootd.node import Mac, Node
+
+app = typer.Typer()
+
+COLUMNS = {"node": "node", "address": "address", "state": "state", "stage": "stage", "ago": "last heard",
+           "boots": "image", "remark": "remark"}  # fmt: skip
+REFRESH = 1.0
+"""Seconds between two looks with --watch."""
+MOST_STRANGERS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """All that `status` shows, as JSON can hold it."""
+
+    daemon: int | None
+    nodes: list[dict[str, Any]]
+    strangers: list[dict[str, Any]]
+    missing: list[str]
+
+
+@app.command(help="How far each node has come, and what is missing.")
+def status(
+    ctx: typer.Context,
+    as_json: Json = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Keep looking, until Ctrl-C.")] = False,
+) -> None:
+    """Show each node's stage, since when, its image and address, and what is missing."""
+    head = Head.of(ctx)
+    if watch:
+        return _watch(head, as_json=as_json)
+    overview = look(head)
+    if as_json:
+        return print_json(_record(overview))
+    listing(overview.nodes, COLUMNS, empty="no node is registered yet")
+    for line in _below(overview):
+        say(line)
+    return None
+
+
+def look(head: Head) -> Overview:
+    """Read everything once."""
+    now = time.time()
+    with head.registry() as registry:
+        nodes, booted = registry.nodes(), registry.booted()
+        profile_images = {profile.settings.image for profile in registry.profiles() if profile.settings.image}
+    latest = {progress.mac: progress for progress in events.latest(head.config.events_path)}
+    known = {mac for node in nodes for mac in node.macs}
+    return Overview(
+        daemon=head.daemon_pid(),
+        nodes=[_node(node, latest, booted.get(node.name), head, now) for node in nodes],
+        strangers=[
+            {
+                "mac": p.mac,
+                "stage": p.stage,
+                "last": p.last,
+                "ago": f"{duration(now - p.last)} ago",
+                "text": p.text,
+            }
+            for p in latest.values()
+            if p.mac not in known
+        ],
+        missing=list(_missing(head, nodes, profile_images)),
+    )
+
+
+def _node(
+    node: Node, latest: dict[Mac, Progress], booted: tuple[str, int] | None, head: Head, now: float
+) -> dict[str, Any]:
+    progress = max((latest[mac] for mac in node.macs if mac in latest), key=lambda p: p.last, default=None)
+    how = state(progress, now)
+    current = head.images.current_number(node.image) if node.image else None
+    boots = f"{node.image}@{current}" if current else node.image
+    told = f"{booted[0]}@{booted[1]}" if booted else None
+    shown = boots
+    if told and told != boots:
+        shown = f"{told}, next {boots or '-'}"
+    return {
+        "node": node.name,
+        "address": str(node.address),
+        "state": how,
+        "stage": progress.stage if progress else None,
+        "since": progress.last if progress else None,
+        "ago": f"{duration(now - progress.last)} ago" if progress else None,
+        "image": node.image,
+        "booted": told,
+        "next": boots if current else None,
+        "boots": shown,
+        "remark": (progress.text if progress and how is State.STUCK else None),
+        "text": progress.text if progress else None,
+        "level": progress.level if progress else None,
+    }
+
+
+def _missing(head: Head, nodes: list[Node], profile_images: set[str]) -> Iterator[str]:
+    for settings in head.config.network:
+        if settings.address is None and settings.interface not in head.addresses:
+            yield f"network {settings.interface} has no address; `netbootctl doctor` says how to give it one"
+    for image in sorted({node.image for node in nodes if node.image} | profile_images):
+        if head.images.current_number(image) is None:
+            yield f"image {image} has no current generation; `netbootctl image build {image}` makes one"
+    if bare := [node.name for node in nodes if not node.image]:
+        more = f" and {len(bare) - 5} more" if len(bare) > 5 else ""
+        yield f"{', '.join(bare[:5])}{more}: no image; `netbootctl node set NAME --image IMAGE`"
+    for loader in LOADERS.values():
+        if not any(path.exists() for path in loader.paths):
+            yield f"loader {loader.name} isn't installed; `apt install {loader.package}`"
+
+
+def _below(overview: Overview) -> Iterator[str]:
+    """What stands under the table."""
+    if overview.strangers:
+        yield ""
+        yield "heard, and not registered:"
+        for stranger in overview.strangers[:MOST_STRANGERS]:
+            yield f"  {stranger['mac']}  {stranger['stage'] or '-'}  {stranger['ago']}  {stranger['text']}"
+        if len(overview.strangers) > MOST_STRANGERS:
+            yield f"  … and {len(overview.strangers) - MOST_STRANGERS} more; --json has them all"
+    if overview.daemon is None or overview.missing:
+        yield ""
+    if overview.daemon is None:
+        yield "missing: netbootd doesn't run; `systemctl start netbootd`"
+    for line in overview.missing:
+        yield f"missing: {line}"
+
+
+def _record(overview: Overview) -> dict[str, Any]:
+    return {
+        "daemon": overview.daemon,
+        "nodes": overview.nodes,
+        "unregistered": overview.strangers,
+        "missing": overview.missing,
+    }
+
+
+def _watch(head: Head, *, as_json: bool) -> None:
+    """A live table on a terminal; in a pipe a line, or a JSON object, for each change."""
+    if sys.stdout.isatty() and not as_json:
+        return _watch_live(head)
+    seen: dict[str, tuple[object, object, object]] = {}
+    while True:
+        for node in look(head).nodes:
+            now = (node["state"], node["stage"], node["text"])
+            if seen.get(node["node"]) != now:
+                seen[node["node"]] = now
+                if as_json:
+                    print_json(node)
+                else:
+                    say("  ".join([time.strftime("%H:%M:%S"), node["node"], *map(cell, now)]))
+        sys.stdout.flush()
+        time.sleep(REFRESH)
+
+
+def _watch_live(head: Head) -> None:
+    from rich.console import Group  # noqa: PLC0415 (a terminal's alone)
+    from rich.live import Live  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    def view() -> Group:
+        overview = look(head)
+        rows = table(overview.nodes, COLUMNS) if overview.nodes else Text("no node is registered yet")
+        return Group(rows, *(Text(line) for line in _below(overview)))
+
+    with Live(view(), screen=True, auto_refresh=False) as live:
+        while True:
+            time.sleep(REFRESH)
+            live.update(view(), refresh=True)

@@ -1,0 +1,122 @@
+"""`netbootctl why`: a machine's last boot, line by line, and where it stopped."""
+
+import sys
+import time
+from datetime import datetime
+from typing import Annotated, Any
+
+import typer
+
+from netbootd import events
+from netbootd.ctl.head import Head, complete_nodes
+from netbootd.ctl.options import Json
+from netbootd.ctl.tables import console, duration, listing, print_json, say
+from netbootd.ctl.verdict import State, advice, complaint, state
+from netbootd.errors import UserError
+from netbootd.node import Mac, Node, host_name
+from netbootd.stage import Event, Level
+
+app = typer.Typer()
+MOST_LINES = 200
+
+
+@app.command(help="Follow a machine's last boot: where it stopped, and what to check.")
+def why(
+    ctx: typer.Context,
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME|MAC", autocompletion=complete_nodes, help="A node, or any machine's MAC."
+        ),
+    ],
+    as_json: Json = False,
+) -> None:
+    """Show the timeline of the last boot and what it means."""
+    head = Head.of(ctx)
+    with head.registry() as registry:
+        node, mac = _machine(name, registry.node, registry.node_by_mac)
+    macs = node.macs if node else (mac,)
+    latest = {progress.mac: progress for progress in events.latest(head.config.events_path)}
+    progress = max((latest[m] for m in macs if m in latest), key=lambda p: p.last, default=None)
+    happened = events.timeline(head.config.events_path, progress.mac) if progress else []
+    now = time.time()
+    how = state(progress, now)
+    found, trouble = advice(happened), complaint(happened)
+    if as_json:
+        return print_json(
+            {
+                "node": node.name if node else None,
+                "mac": progress.mac if progress else macs[0],
+                "state": how,
+                "began": progress.began if progress else None,
+                "events": [_record(event, happened[0].time) for event in happened],
+                "stopped": found.stopped if found and how is not State.BOOTING else None,
+                "trouble": trouble or None,
+                "checks": list(found.checks) if found and how is not State.BOOTING else [],
+            }
+        )
+    who = f"{node.name} ({progress.mac if progress else node.mac})" if node else f"{mac}, not registered,"
+    if not happened:
+        say(f"{who} {_NOTHING}" if progress else f"{who} {found.stopped if found else ''}")
+    else:
+        began = datetime.fromtimestamp(happened[0].time).astimezone()
+        say(f"{who} began to boot at {began:%Y-%m-%d %H:%M:%S}, {duration(now - happened[0].time)} ago")
+        _show(happened)
+    if not node:
+        say(f"to make it a node: netbootctl node add NAME --mac {mac}")
+    if found is None and happened:
+        say(f"it came up in {happened[-1].time - happened[0].time:.1f} s")
+    elif how is State.BOOTING:
+        say(f"it is on its way; last heard {duration(now - happened[-1].time)} ago")
+    elif found:
+        if happened:
+            say(f"it {found.stopped}")
+        if trouble:
+            say(f"trouble: {trouble}")
+        say("check:")
+        for check in found.checks:
+            say(f"  - {check.replace('NAME', node.name) if node else check}")
+    return None
+
+
+_NOTHING = "was heard, but its last boot's events are gone"
+
+
+def _machine(text: str, by_name: Any, by_mac: Any) -> tuple[Node | None, Mac]:
+    """A node by its name or by a card's address; a machine that isn't registered by its address."""
+    try:
+        mac = Mac(text)
+    except UserError:
+        node: Node = by_name(host_name(text))
+        return node, node.mac
+    return by_mac(mac), mac
+
+
+def _record(event: Event, began: float) -> dict[str, object]:
+    return {
+        "seconds": round(event.time - began, 3),
+        "time": event.time,
+        "stage": event.stage,
+        "level": event.level,
+        "text": event.text,
+    }
+
+
+def _show(happened: list[Event]) -> None:
+    began = happened[0].time
+    hidden, happened = max(0, len(happened) - MOST_LINES), happened[-MOST_LINES:]
+    if hidden:
+        say(f"… {hidden} earlier lines; --json has them all")
+    colours = {Level.WARNING: "yellow", Level.ERROR: "bold red"}
+    if not sys.stdout.isatty():
+        rows = [{**_record(e, began), "seconds": f"{e.time - began:8.1f}"} for e in happened]
+        return listing(rows, {"seconds": "seconds", "stage": "stage", "text": "what"})
+    from rich.text import Text  # noqa: PLC0415 (a terminal's alone)
+
+    out = console()
+    for event in happened:
+        line = Text(f"{event.time - began:8.1f} s  ", style="dim")
+        line.append(f"{event.stage or '':8}  ", style="bold")
+        line.append(event.text, style=colours.get(event.level, ""))
+        out.print(line)
+    return None
