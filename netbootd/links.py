@@ -156,7 +156,7 @@ def _mac(text: str | None) -> Mac | None:
 
 def _open() -> "AsyncIPRoute":
     # Without /proc/net, as the service has it, pyroute2 says at import that traffic control is limited.
-    logging.getLogger("pyroute2").setLevel(logging.ERROR)
+    logging.getLogger("pyroute2.netlink").setLevel(logging.ERROR)
     # Here and not above: loading it takes 120 ms, which commands that ask for no interface don't owe.
     from pyroute2 import AsyncIPRoute  # noqa: PLC0415
 

@@ -73,7 +73,7 @@ def test_what_setup_found_out_stands_in_the_file(tmp_path: Path) -> None:
         rendered(
             interface="enp3s0",
             address=IPv4Interface("10.1.0.1/16"),
-            dhcp=DhcpMode.PROXY,
+            dhcp=DhcpMode.OFF,
             range=AddressRange.parse("10.1.0.10-10.1.0.99"),
             pool="10.1.1.0-10.1.1.99",
             router=IPv4Address("10.1.0.254"),
@@ -89,7 +89,7 @@ def test_what_setup_found_out_stands_in_the_file(tmp_path: Path) -> None:
     )
     network = config.network[0]
     assert (network.interface, network.address) == ("enp3s0", IPv4Interface("10.1.0.1/16"))
-    assert (network.dhcp, network.lease_time, network.domain) == (DhcpMode.PROXY, 3600, "nebula")
+    assert (network.dhcp, network.lease_time, network.domain) == (DhcpMode.OFF, 3600, "nebula")
     assert (str(network.range), str(network.pool)) == ("10.1.0.10-10.1.0.99", "10.1.1.0-10.1.1.99")
     assert network.router == IPv4Address("10.1.0.254")
     assert network.dns == (IPv4Address("10.1.0.1"), IPv4Address("192.0.2.53"))

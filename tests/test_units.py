@@ -101,21 +101,22 @@ def test_the_daemon_may_write_where_the_registry_is_and_nowhere_else_in_the_stat
 
 def test_roots_part_may_write_all_that_the_configuration_names_and_no_image() -> None:
     config = Config(network=(NetworkSettings(interface="eth1"),))
-    writable = [
-        Path(p.lstrip("-")) for p in " ".join(settings("netbootd-apply.service")["ReadWritePaths"]).split()
-    ]
+    apply = settings("netbootd-apply.service")
+    writable, protected = (
+        [Path(path.lstrip("-")) for path in " ".join(apply[key]).split()]
+        for key in ("ReadWritePaths", "ReadOnlyPaths")
+    )
     for path in (
-        config.nodes_dir,
-        config.common_dir,
-        config.keys_dir,
-        config.registry_path,
+        config.state_dir,
         config.nfs.exports_file,
         config.nfs.ganesha_config,
         config.hosts.hosts_file,
         config.hosts.known_hosts_file,
+        config.hosts.ssh_config_file,
     ):
         assert any(path.is_relative_to(allowed) for allowed in writable), path
-    assert not any(config.images_dir.is_relative_to(allowed) for allowed in writable)
+    assert Path("/etc") not in writable
+    assert protected == [config.images_dir]
 
 
 def test_the_daemon_asks_for_apply_where_the_path_unit_looks() -> None:
