@@ -157,6 +157,7 @@ class HostsSettings(_Table):
 
     hosts_file: AbsolutePath = Path("/etc/hosts")
     known_hosts_file: AbsolutePath = Path("/etc/ssh/ssh_known_hosts")
+    ssh_config_file: AbsolutePath = Path("/etc/ssh/ssh_config.d/netbootd.conf")
 
 
 class Config(_Table):

@@ -1,0 +1,307 @@
+"""`apply`: what must be there, what is there, and the difference carried out.
+
+`plan` looks and changes nothing; its Changes are what `netbootctl apply --dry-run` prints. `carry_out` does
+them in the order in which they are safe: keys first, because files hold them; directories before they are
+exported; and what is no longer exported goes last. Whoever comes second waits for the first, then looks
+again. Doing it twice does nothing the second time; ended half-way, the next one does the rest.
+"""
+
+import fcntl
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from pathlib import Path
+
+from netbootd.config import Config
+from netbootd.files import cluster as names
+from netbootd.files.block import outside, replaced
+from netbootd.files.disk import carry_out as carry_out_step
+from netbootd.files.disk import explained, listed, scan
+from netbootd.files.headfile import read_file, remove_file, replace_file
+from netbootd.files.hostkeys import KeyStore
+from netbootd.files.tree import Action, Directory, Step, differences
+from netbootd.files.wanted import Inputs, Wanted, wanted
+from netbootd.nfs import exportfs, ganesha
+
+LOCK = ".apply.lock"
+LOADED = "exports.loaded"
+"""Holds the digest of the exports that the NFS server was last told; absent while that is uncertain."""
+
+
+@dataclass(frozen=True, slots=True)
+class MakeKey:
+    """A key pair to be made: a node's host key, or the cluster's where `machine_id` is None."""
+
+    path: Path
+    machine_id: str | None
+
+    def __str__(self) -> str:
+        return f"make    {self.path}"
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveKey:
+    """The host key of a node that is gone."""
+
+    path: Path
+    machine_id: str
+
+    def __str__(self) -> str:
+        return f"remove  {self.path}"
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeTree:
+    """A step in a tree of node files; `tree` is its directory below the state directory."""
+
+    state_dir: Path
+    tree: str
+    step: Step
+
+    @property
+    def path(self) -> Path:
+        """What is changed."""
+        return self.state_dir / self.tree / self.step.path
+
+    def __str__(self) -> str:
+        return f"{self.step.action:<7} {self.path}"
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeFile:
+    """A file of the head node's own: the new content, None to remove it."""
+
+    path: Path
+    content: bytes | None
+
+    def __str__(self) -> str:
+        return f"{'write' if self.content is not None else 'remove':<7} {self.path}"
+
+
+@dataclass(frozen=True, slots=True)
+class Reload:
+    """Tell the NFS server that its file has changed. `digest` is of what it is then told."""
+
+    path: Path
+    config: Config
+    digest: str
+
+    def __str__(self) -> str:
+        how = "exportfs -ra" if self.config.nfs.server == "kernel" else "SIGHUP to NFS-Ganesha"
+        return f"reload  {self.path} ({how})"
+
+
+Change = MakeKey | RemoveKey | ChangeTree | ChangeFile | Reload
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """The difference, in the order in which it is carried out; `warnings` are for the reader."""
+
+    config: Config
+    changes: tuple[Change, ...]
+    warnings: tuple[str, ...] = ()
+    inputs: Inputs | None = None
+    """What it was computed from; None for `undo`."""
+
+
+def plan(inputs: Inputs) -> Plan:
+    """What differs from what must be. Changes nothing. Raises UserError, HostError."""
+    want = wanted(inputs)
+    config = inputs.config
+    files, warnings = _head_files(inputs, want)
+    return Plan(
+        config=config,
+        changes=(
+            *_keys_to_make(config, want),
+            *_trees(config, want),
+            *files,
+            *_exports(inputs, want),
+            *_leftovers(config, want),
+        ),
+        warnings=(*want.warnings, *warnings),
+        inputs=inputs,
+    )
+
+
+def undo(config: Config) -> Plan:
+    """What takes apply's work out of the head node's own files; the state directory stays as it is."""
+    changes: list[Change] = []
+    for path in (config.hosts.hosts_file, config.hosts.known_hosts_file):
+        text = read_file(path)
+        if text is not None and (rest := outside(text, str(path))) != text:
+            changes.append(ChangeFile(path, rest or None))
+    ours = (config.hosts.ssh_config_file, config.nfs.exports_file, config.nfs.ganesha_config)
+    gone = [path for path in ours if read_file(path) is not None]
+    changes += [ChangeFile(path, None) for path in gone]
+    exports = _exports_file(config)
+    if exports in gone:
+        changes.append(Reload(exports, config, ""))
+    return Plan(config=config, changes=tuple(changes))
+
+
+def carry_out(plan: Plan, tell: Callable[[Change], None] = lambda _: None) -> Plan:
+    """Do what `plan` says and return what was done, with the warnings met on the way; `tell` hears of each.
+
+    Under a lock, so it computes the difference again: another apply may have been there since. Raises
+    UserError before anything is changed; HostError where the head node refuses, and then what was done
+    stays done.
+    """
+    done: list[Change] = []
+    warnings: list[str] = []
+    with _locked(plan.config):
+        current = _again(plan)
+        KeyStore(plan.config.keys_dir).clean()
+        while True:
+            # Files hold keys: once those are made, the rest is known.
+            keys = [change for change in current.changes if isinstance(change, MakeKey)]
+            for change in keys or current.changes:
+                warnings += _do(change, plan.config)
+                done.append(change)
+                tell(change)
+            if not keys:
+                break
+            current = _again(plan)
+    return replace(plan, changes=tuple(done), warnings=(*current.warnings, *warnings))
+
+
+# What differs
+
+
+def _keys_to_make(config: Config, want: Wanted) -> Iterator[Change]:
+    if want.cluster_key_to_make:
+        yield MakeKey(config.keys_dir / "cluster", None)
+    for machine_id in want.keys_to_make:
+        yield MakeKey(config.keys_dir / "hosts" / machine_id, machine_id)
+
+
+def _trees(config: Config, want: Wanted) -> Iterator[Change]:
+    for tree, entries in want.trees.items():
+        for step in differences(entries, scan(config.state_dir, tree)):
+            yield ChangeTree(config.state_dir, tree, step)
+
+
+def _head_files(inputs: Inputs, want: Wanted) -> tuple[list[Change], list[str]]:
+    hosts, config = inputs.config.hosts, inputs.config
+    changes: list[Change] = []
+    warnings: list[str] = []
+    for path, lines in (
+        (hosts.hosts_file, names.hosts_lines(want.cluster)),
+        (hosts.known_hosts_file, names.known_hosts_lines(want.cluster)),
+    ):
+        present = read_file(path)
+        content = replaced(present or b"", lines, str(path))
+        if content != (present or b""):
+            changes.append(ChangeFile(path, content))
+        if path == hosts.hosts_file and present:
+            warnings += names.contradictions(outside(present, str(path)), want.cluster, str(path))
+    # Where a distribution's ssh has no such directory it reads no such file.
+    if hosts.ssh_config_file.parent.is_dir():
+        text = names.ssh_config(want.cluster, str(config.keys_dir / "cluster" / "id_ed25519")).encode()
+        if read_file(hosts.ssh_config_file) != text:
+            changes.append(ChangeFile(hosts.ssh_config_file, text))
+    return changes, warnings
+
+
+def _exports(inputs: Inputs, want: Wanted) -> Iterator[Change]:
+    config = inputs.config
+    file = _exports_file(config)
+    present = read_file(file)
+    if config.nfs.server == "kernel":
+        content = exportfs.render(inputs.renderer, want.exports)
+        other = config.nfs.ganesha_config
+    else:
+        content = ganesha.render(
+            inputs.renderer,
+            want.exports,
+            file,
+            present=(present or b"").decode(errors="replace"),
+            version=config.nfs.version,
+            bind=inputs.networks[0].server if len(config.network) == 1 and inputs.networks else None,
+        )
+        other = config.nfs.exports_file
+    if read_file(other) is not None:
+        yield ChangeFile(other, None)
+    if content != present:
+        yield ChangeFile(file, content)
+    digest = f"{config.nfs.server} {sha256(content).hexdigest()}\n"
+    if read_file(config.state_dir / LOADED) != digest.encode():
+        yield Reload(file, config, digest)
+
+
+def _leftovers(config: Config, want: Wanted) -> Iterator[Change]:
+    """Of nodes that were removed or renamed."""
+    here = {node.name for node in want.nodes}
+    nodes = config.nodes_dir.relative_to(config.state_dir).as_posix()
+    for name in listed(config.state_dir, nodes):
+        # lost+found: the state directory may be a file system of its own, nodes/ too.
+        if name not in here and name != "lost+found":
+            yield ChangeTree(config.state_dir, f"{nodes}/{name}", Step(Action.REMOVE, ".", Directory()))
+    known = {node.machine_id for node in want.nodes}
+    for machine_id in KeyStore(config.keys_dir).machine_ids():
+        if machine_id not in known:
+            yield RemoveKey(config.keys_dir / "hosts" / machine_id, machine_id)
+
+
+# Doing it
+
+
+def _do(change: Change, config: Config) -> tuple[str, ...]:
+    """Carry out one change; returns warnings."""
+    keys = KeyStore(config.keys_dir)
+    match change:
+        case MakeKey(_, None):
+            keys.make_cluster_key()
+        case MakeKey(_, machine_id) if machine_id is not None:
+            keys.make_host_key(machine_id)
+        case RemoveKey(_, machine_id):
+            keys.remove_host_key(machine_id)
+        case ChangeTree(state_dir, tree, step):
+            carry_out_step(state_dir, tree, step)
+        case ChangeFile(path, content):
+            if path in (config.nfs.exports_file, config.nfs.ganesha_config):
+                # From here until it is reloaded, the NFS server doesn't have what the file says.
+                remove_file(config.state_dir / LOADED)
+            if content is None:
+                remove_file(path)
+            else:
+                replace_file(path, content)
+        case Reload():
+            return _reload(change)
+    return ()
+
+
+def _reload(change: Reload) -> tuple[str, ...]:
+    nfs, loaded = change.config.nfs, change.config.state_dir / LOADED
+    remove_file(loaded)
+    said = exportfs.reload() if nfs.server == "kernel" else ganesha.reload(nfs.ganesha_pid, change.path)
+    if change.digest:
+        replace_file(loaded, change.digest.encode())
+    return said
+
+
+def _exports_file(config: Config) -> Path:
+    return config.nfs.exports_file if config.nfs.server == "kernel" else config.nfs.ganesha_config
+
+
+def _again(plan: Plan) -> Plan:
+    return _plan(plan.inputs) if plan.inputs else undo(plan.config)
+
+
+_plan = plan
+
+
+@contextmanager
+def _locked(config: Config) -> Iterator[None]:
+    """One apply at a time. The lock goes with the process, however that ends."""
+    path = config.state_dir / LOCK
+    with explained(path):
+        config.state_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

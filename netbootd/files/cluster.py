@@ -1,0 +1,147 @@
+"""Who is in the cluster and by which names, as templates and the head node's own files are told. Pure."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+
+from netbootd.network import Network, network_of
+from netbootd.node import RESERVED_NAMES, Mac, Node
+
+NAMES_PER_LINE = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Address:
+    """An address and the names that lead to it, the full one first."""
+
+    address: IPv4Address
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Head:
+    """The head node. `host_keys`: type and key of each of its SSH host keys."""
+
+    name: str
+    addresses: tuple[Address, ...] = ()
+    host_keys: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """A node as templates see it. `host_key`: type and key. `network` is None where none is served there."""
+
+    name: str
+    names: tuple[str, ...]
+    address: IPv4Address
+    mac: Mac
+    macs: tuple[Mac, ...]
+    machine_id: str
+    host_key: str
+    image: str | None
+    root: str
+    profile: str | None
+    serial: str | None
+    network: Network | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cluster:
+    """All that node files are rendered from. `authorized_keys`: lines as in that file."""
+
+    nodes: tuple[Member, ...]
+    head: Head
+    authorized_keys: tuple[str, ...]
+
+
+def head(name: str, networks: Iterable[Network], host_keys: Sequence[str]) -> Head:
+    """The head node; `name` may be a full one, as gethostname gives it."""
+    label = name.partition(".")[0].lower()
+    own = () if label in RESERVED_NAMES else (label,)
+    return Head(
+        name=label,
+        addresses=tuple(Address(address=n.server, names=_names(own, n.domain)) for n in networks),
+        host_keys=tuple(host_keys),
+    )
+
+
+def members(
+    nodes: Iterable[Node], networks: tuple[Network, ...], host_keys: Mapping[str, str]
+) -> tuple[Member, ...]:
+    """The nodes by address; `host_keys` is by machine-id."""
+    found = []
+    for node in sorted(nodes, key=lambda node: node.address):
+        network = network_of(node.address, networks)
+        found.append(
+            Member(
+                name=node.name,
+                names=_names((node.name,), network.domain if network else None),
+                address=node.address,
+                mac=node.mac,
+                macs=node.macs,
+                machine_id=node.machine_id,
+                host_key=host_keys[node.machine_id],
+                image=node.image,
+                root=node.root.value,
+                profile=node.profile,
+                serial=node.serial,
+                network=network,
+            )
+        )
+    return tuple(found)
+
+
+def common_variables(cluster: Cluster) -> dict[str, object]:
+    """What templates under node/common are given."""
+    return {"nodes": cluster.nodes, "head": cluster.head, "authorized_keys": cluster.authorized_keys}
+
+
+def node_variables(cluster: Cluster, node: Member) -> dict[str, object]:
+    """What templates under node/each are given: not the other nodes, so that one more changes no file."""
+    return {
+        "node": node,
+        "network": node.network,
+        "head": cluster.head,
+        "authorized_keys": cluster.authorized_keys,
+    }
+
+
+def hosts_lines(cluster: Cluster) -> list[str]:
+    """The nodes for the head node's /etc/hosts; itself it knows."""
+    return [f"{node.address} {' '.join(node.names)}" for node in cluster.nodes]
+
+
+def known_hosts_lines(cluster: Cluster) -> list[str]:
+    """The nodes' host keys for the head node's ssh_known_hosts, sshd(8)."""
+    return [f"{','.join(node.names)},{node.address} {node.host_key}" for node in cluster.nodes]
+
+
+def ssh_config(cluster: Cluster, identity: str) -> str:
+    """For ssh_config.d on the head node: its root reaches every node with the cluster's key, asked nothing.
+
+    Only for root (`localuser`): nobody else may read that key, and ssh would complain to them.
+    """
+    names = [word for node in cluster.nodes for word in (*node.names, str(node.address))]
+    lines = ["# Written by `netbootctl apply`, which replaces it."]
+    for start in range(0, len(names), NAMES_PER_LINE):
+        lines += [
+            f'Match localuser root originalhost "{",".join(names[start : start + NAMES_PER_LINE])}"',
+            f'    IdentityFile "{identity}"',
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def contradictions(hosts: bytes, cluster: Cluster, name: str) -> list[str]:
+    """What the hosts file called `name` says against us of the nodes' names: a warning for each."""
+    addresses = {word: str(node.address) for node in cluster.nodes for word in node.names}
+    return [
+        f"{name}, line {number}: it says that {word} is {words[0]}, but the node has {addresses[word]}"
+        for number, line in enumerate(hosts.decode(errors="replace").splitlines(), 1)
+        if (words := line.partition("#")[0].lower().split())
+        for word in words[1:]
+        if addresses.get(word, words[0]) != words[0]
+    ]
+
+
+def _names(own: tuple[str, ...], domain: str | None) -> tuple[str, ...]:
+    return (*(f"{name}.{domain}" for name in own if domain), *own)
