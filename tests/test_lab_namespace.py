@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab import holder
+from tests.lab.demo import keep_running, kept, stop
+from tests.lab.head import HeadNode
 from tests.lab.namespace import HOME, Lab
 from tests.lab.process import LabError
 
@@ -102,18 +103,36 @@ time.sleep(600)
     assert [pid for pid in inside if not gone(pid)] == []
 
 
-def test_a_kept_lab_outlives_its_maker_until_it_is_told_to_end(tmp_path: Path) -> None:
-    with Lab(directory=tmp_path) as lab:
+def test_a_kept_cluster_can_be_entered_until_it_is_ended(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    head = HeadNode(tmp_path / "demo")
+    head.prepare()
+    assert not stop(head)
+    with Lab(directory=head.logs) as lab:
         sleeper = lab.start("sleeper", ["sleep", "600"])
         keeper = lab.pid
-        lab.keep()
+        keep_running(head, lab)
     try:
+        assert kept(head) == keeper
+        assert "demo/enter ssh n01" in capfd.readouterr().out
+        entered = subprocess.run(
+            [head.directory / "enter", "hostname"], capture_output=True, text=True, check=True
+        )
+        assert entered.stdout == "head\n"
         assert sleeper.running
-        assert holder.network_namespace(sleeper.pid) == holder.network_namespace(keeper)
     finally:
-        os.kill(keeper, signal.SIGTERM)
+        assert stop(head)
     assert sleeper.popen.wait(10) == -signal.SIGTERM
     assert gone(keeper)
+    assert kept(head) is None
+
+
+def test_a_process_that_got_the_number_of_a_kept_one_is_left_alone(tmp_path: Path) -> None:
+    head = HeadNode(tmp_path)
+    (tmp_path / "kept.pid").write_text(str(os.getpid()))
+    assert kept(head) is None
+    assert not stop(head)
 
 
 def test_a_command_that_fails_says_what_it_said(lab: Lab) -> None:

@@ -132,7 +132,7 @@ def demo(head: HeadNode, *, keep: bool) -> None:
             raise LabError(f"{error}\n{head.what_happened()}") from None
         screen.line(f"\nTwo machines without a disk are nodes of a cluster, after {screen.total():.0f} s.")
         if keep:
-            _keep(head, lab)
+            keep_running(head, lab)
 
 
 def _cluster(head: HeadNode, screen: Screen) -> None:
@@ -198,7 +198,8 @@ def _until_ready(watch: Watch) -> None:
 # ---- kept running
 
 
-def _keep(head: HeadNode, lab: Lab) -> None:
+def keep_running(head: HeadNode, lab: Lab) -> None:
+    """Let the cluster outlive this process; says how to look around, and how to end it."""
     enter = head.directory / "enter"
     path = shlex.quote(head.environment["PATH"])
     enter.write_text(
@@ -211,7 +212,7 @@ def _keep(head: HeadNode, lab: Lab) -> None:
     lab.keep()
     shown = os.path.relpath(enter)
     print(f"It runs on. Look around: {shown} ssh n01   or {shown} netbootctl status   or {shown} for a shell")
-    print("End it:                  make demo-stop")
+    print("End it:                  make demo-stop", flush=True)
 
 
 def stop(head: HeadNode) -> bool:

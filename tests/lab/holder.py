@@ -61,6 +61,8 @@ def main() -> None:
         sys.stdout.flush()
         for line in sys.stdin:
             if line.strip() == "keep":
+                # Whoever reads the maker's error output shall see its end.
+                os.dup2(os.open(os.devnull, os.O_RDWR), sys.stderr.fileno())
                 while True:
                     signal.pause()
     except (SystemExit, BrokenPipeError):
