@@ -184,6 +184,27 @@ install_all() {
 
 # ---- uninstall
 
+# Whether netbootd.toml is as it was installed.
+pristine() { cmp -s "$DESTDIR$CONFIG" "$DESTDIR$HOME_DIR/netbootd.toml.installed"; }
+
+# Exports and the names of nodes in this machine's own files: what isn't served any more shouldn't be offered.
+take_out() {
+    ctl=$HOME_DIR/bin/netbootctl
+    if here && [ -x "$ctl" ] && ! pristine; then
+        "$ctl" apply --undo || {
+            say "once more, with the places of files that hold where netbootd.toml says nothing"
+            defaults=$(mktemp)
+            printf '[[network]]\ninterface = "lo"\n' >"$defaults"
+            "$ctl" --config "$defaults" apply --undo ||
+                say "look for blocks marked netbootd in /etc/hosts and /etc/ssh/ssh_known_hosts"
+            rm -f "$defaults"
+        }
+    fi
+    # Made at installation; of no use when empty.
+    [ -s "$DESTDIR/etc/ssh/ssh_known_hosts" ] || rm -f "$DESTDIR/etc/ssh/ssh_known_hosts"
+    rmdir "$DESTDIR/etc/exports.d" 2>/dev/null || true
+}
+
 uninstall_all() {
     need_root uninstall
     if systemd_runs; then
@@ -191,15 +212,9 @@ uninstall_all() {
             systemctl disable --now --quiet "$unit" 2>/dev/null || true
         done
     fi
-    # Exports and the blocks in /etc/hosts and ssh_known_hosts: a root that isn't served shouldn't be offered.
-    if here && [ -x "$HOME_DIR/bin/netbootctl" ]; then
-        say "exports and the nodes' names are taken out of this machine's files"
-        "$HOME_DIR/bin/netbootctl" apply --undo ||
-            say "that failed; look for blocks marked netbootd in /etc/hosts and /etc/ssh/ssh_known_hosts"
-    fi
-    config=$DESTDIR$CONFIG
-    if cmp -s "$config" "$DESTDIR$HOME_DIR/netbootd.toml.installed"; then
-        rm -f "$config"
+    take_out
+    if pristine; then
+        rm -f "$DESTDIR$CONFIG"
     fi
     for unit in $UNIT_NAMES; do
         rm -f "$DESTDIR$UNITS/$unit"
