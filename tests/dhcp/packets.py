@@ -7,7 +7,7 @@ from pathlib import Path
 
 from netbootd.boot import policy
 from netbootd.boot.answer import Decision
-from netbootd.boot.client import from_dhcp
+from netbootd.boot.client import Client, from_dhcp
 from netbootd.dhcp.leasebook import LeaseBook
 from netbootd.dhcp.options import MessageType
 from netbootd.dhcp.reservation import Answer, Reply, answer
@@ -68,9 +68,8 @@ def request(
     return message
 
 
-def decided(message: Message, node: Node | None, network: Network = NETWORK) -> Decision:
-    """What netbootd's own policy says to it; nodes have an image."""
-    client = from_dhcp(message.chaddr, message.options)
+def decide(client: Client, node: Node | None, network: Network) -> Decision:
+    """What netbootd's own policy says to a client; nodes have an image."""
     return policy.decide(client, node, network, GENERATION if node else None)
 
 
@@ -82,7 +81,7 @@ def ask(
     decision: Decision | None = None,
 ) -> Answer:
     """The answer, with what it changes put into the book, as the server does."""
-    decision = decision or decided(message, node, book.network)
+    decision = decision or decide(from_dhcp(message.chaddr, message.options), node, book.network)
     found = answer(message, decision, node, book.network, book, now)
     for lease in getattr(found, "leases", ()):
         book.put(lease)

@@ -1,0 +1,369 @@
+"""The DHCP server on a wire of its own, asked by clients that nobody here wrote, and by a crowd."""
+
+import random
+import re
+import signal
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+from pathlib import Path
+
+import pytest
+
+from netbootd.dhcp import wire
+from netbootd.dhcp.options import MessageType
+from netbootd.lease import Lease, LeaseState
+from netbootd.node import Mac
+from netbootd.registry import NodeRequest, Registry
+from tests.dhcp.packets import N01, NETWORK, request
+from tests.lab.namespace import Lab, Namespace
+from tests.lab.process import Process
+
+pytestmark = pytest.mark.net
+
+POOL = "10.77.0.100-10.77.0.109"
+BIG_POOL = "10.77.0.100-10.77.0.250"
+HUGE_POOL = "10.77.100.0-10.77.119.255"
+SERVE = [sys.executable, "-m", "tests.dhcp.serve"]
+CROWD = [sys.executable, "-m", "tests.dhcp.crowd"]
+CHECKOUT = Path(__file__).parents[2]
+
+# What a client would set up, it writes down; udhcpc says what happened in $1, dhclient in $reason.
+SCRIPT = """#!/bin/sh
+what=${1:-$reason}
+{ echo "== $what"; env; } >> "$SAID"
+case $what in
+    deconfig|PREINIT|EXPIRE|FAIL) ip address flush dev $interface ;;
+    bound|renew) ip address replace $ip/$mask dev $interface ;;
+    BOUND|RENEW|REBIND|REBOOT) ip address replace $new_ip_address/24 dev $interface ;;
+esac
+"""
+
+
+@dataclass
+class Head:
+    """The server and what it is known by."""
+
+    lab: Lab
+    directory: Path
+    process: Process
+
+    def leases(self) -> dict[str, Lease]:
+        """The leases on the disk."""
+        with Registry.open(self.directory / "registry.db") as registry:
+            return {str(lease.address): lease for lease in registry.leases()}
+
+    def wait_for(self, text: str) -> None:
+        self.process.wait_for(text)
+
+
+@pytest.fixture
+def serve(lab: Lab, tmp_path: Path) -> Callable[..., Head]:
+    """Start the server; n01 is registered."""
+    with Registry.open(tmp_path / "registry.db") as registry:
+        registry.add_nodes([NodeRequest(name="n01", macs=N01.macs, address=N01.address)], (NETWORK,), {})
+
+    def start(pool: str = POOL) -> Head:
+        process = lab.start("dhcp", [*SERVE, tmp_path, pool], cwd=CHECKOUT)
+        process.wait_for("ready")
+        return Head(lab, tmp_path, process)
+
+    return start
+
+
+class Client:
+    """A machine with a real DHCP client. `said` is what the client told its script, by name of the event."""
+
+    def __init__(self, lab: Lab, name: str, mac: str, directory: Path) -> None:
+        self.namespace: Namespace = lab.client(name, mac=mac)
+        self.name = name
+        self._said = directory / f"{name}.said"
+        self.script = directory / "script"
+        self.script.write_text(SCRIPT)
+        self.script.chmod(0o755)
+        self.directory = directory
+
+    @property
+    def env(self) -> dict[str, str]:
+        return {"SAID": str(self._said)}
+
+    def said(self, what: str) -> dict[str, str]:
+        """The client's variables at the last event of that name; empty if there was none."""
+        text = self._said.read_text() if self._said.exists() else ""
+        found = [part for part in re.split(r"^== ", text, flags=re.MULTILINE) if part.startswith(f"{what}\n")]
+        lines = found[-1].splitlines() if found else []
+        return dict(line.split("=", 1) for line in lines if "=" in line)
+
+    def udhcpc(self, *arguments: str) -> Process:
+        """Start busybox udhcpc in the foreground, staying there to renew."""
+        command = [
+            "udhcpc",
+            "-f",
+            "-i",
+            "eth0",
+            "-s",
+            str(self.script),
+            "-t",
+            "8",
+            "-T",
+            "1",
+            "-A",
+            "1",
+            *arguments,
+        ]
+        return self.namespace.start(f"udhcpc-{self.name}", command, env=self.env)
+
+    def dhclient(self, *arguments: str, lease: str = "") -> Process:
+        """Start ISC dhclient in the foreground; `lease` is what its lease file already has."""
+        leases, config = self.directory / f"{self.name}.leases", self.directory / f"{self.name}.conf"
+        leases.write_text(lease)
+        config.write_text("timeout 20;\ninitial-interval 1;\n" + "".join(f"{a};\n" for a in arguments))
+        files: list[str | Path] = ["-cf", config, "-lf", leases, "-sf", self.script, "--no-pid"]
+        environment = [word for key, value in self.env.items() for word in ("-e", f"{key}={value}")]
+        return self.namespace.start(
+            f"dhclient-{self.name}", ["dhclient", "-4", "-d", "-1", *files, *environment, "eth0"]
+        )
+
+    def wait_for(self, process: Process, what: str) -> dict[str, str]:
+        """The variables of the event, once the client has come to it."""
+        process.wait_until(lambda: bool(self.said(what)), f"event {what}")
+        return self.said(what)
+
+
+@pytest.fixture
+def machine(lab: Lab, tmp_path: Path) -> Callable[[str, str], Client]:
+    """Make a client on the wire."""
+    return lambda name, mac: Client(lab, name, mac, tmp_path)
+
+
+Serve = Callable[..., Head]
+Machine = Callable[[str, str], Client]
+STRANGER = "52:54:00:ff:00:01"
+
+
+@pytest.mark.needs("udhcpc")
+@pytest.mark.parametrize("flags", [(), ("-B",)], ids=["unicast", "broadcast"])
+def test_udhcpc_gets_its_nodes_address_for_ever(
+    serve: Serve, machine: Machine, flags: tuple[str, ...]
+) -> None:
+    head, client = serve(), machine("n1", N01.mac)
+    bound = client.wait_for(client.udhcpc(*flags, "-O", "search"), "bound")
+    assert (bound["ip"], bound["mask"], bound["router"]) == ("10.77.0.10", "24", "10.77.0.254")
+    assert (bound["hostname"], bound["domain"], bound["search"]) == ("n01", "cluster", "cluster")
+    assert bound["dns"] == "10.77.0.1 10.77.0.2"
+    assert (bound["lease"], bound["serverid"]) == ("4294967295", "10.77.0.1")
+    head.wait_for("n01: ack: given 10.77.0.10")
+    assert head.leases() == {}
+
+
+@pytest.mark.needs("dhclient")
+@pytest.mark.parametrize("flags", [(), ("bootp-broadcast-always",)], ids=["unicast", "broadcast"])
+def test_dhclient_gets_its_nodes_address(serve: Serve, machine: Machine, flags: tuple[str, ...]) -> None:
+    _, client = serve(), machine("n1", N01.mac)
+    bound = client.wait_for(client.dhclient(*flags), "BOUND")
+    assert bound["new_ip_address"] == "10.77.0.10"
+    assert bound["new_host_name"] == "n01"
+    assert bound["new_domain_name_servers"] == "10.77.0.1 10.77.0.2"
+    assert bound["new_dhcp_lease_time"] == "4294967295"
+
+
+@pytest.mark.needs("udhcpc")
+def test_a_stranger_leases_renews_and_releases(serve: Serve, machine: Machine) -> None:
+    head, client = serve(), machine("c1", STRANGER)
+    process = client.udhcpc("-x", "hostname:laptop")
+    assert client.wait_for(process, "bound")["ip"] == "10.77.0.100"
+    first = head.leases()["10.77.0.100"]
+    assert (first.mac, first.host_name, first.state) == (STRANGER, "laptop", LeaseState.BOUND)
+    process.signal(signal.SIGUSR1)
+    assert client.wait_for(process, "renew")["ip"] == "10.77.0.100"
+    assert head.leases()["10.77.0.100"].expires > first.expires
+    process.signal(signal.SIGUSR2)
+    head.wait_for("released 10.77.0.100")
+    assert head.leases()["10.77.0.100"].state is LeaseState.RELEASED
+
+
+@pytest.mark.needs("dhclient")
+def test_a_machine_that_comes_from_another_network_is_refused_and_gets_an_address_here(
+    serve: Serve, machine: Machine
+) -> None:
+    head, client = serve(), machine("c1", STRANGER)
+    lease = (
+        'lease {\n  interface "eth0";\n  fixed-address 192.168.1.7;\n  option subnet-mask 255.255.255.0;\n'
+        "  option dhcp-lease-time 86400;\n  option dhcp-server-identifier 192.168.1.1;\n"
+        + "".join(f"  {word} never;\n" for word in ("renew", "rebind", "expire"))
+        + "}\n"
+    )
+    bound = client.wait_for(client.dhclient(lease=lease), "BOUND")
+    assert bound["new_ip_address"] == "10.77.0.100"
+    head.wait_for("refused: 192.168.1.7 lies outside 10.77.0.0/24")
+
+
+@pytest.mark.needs("udhcpc")
+def test_an_address_at_which_somebody_else_answers_is_declined_and_rests(
+    serve: Serve, machine: Machine, lab: Lab
+) -> None:
+    lab.client("squatter", address="10.77.0.100/24")
+    head, client = serve(), machine("c1", STRANGER)
+    assert client.wait_for(client.udhcpc("-a"), "bound")["ip"] == "10.77.0.101"
+    assert head.leases()["10.77.0.100"].state is LeaseState.DECLINED
+    assert "declined 10.77.0.100: another machine answers there" in head.process.output()
+
+
+@pytest.mark.needs("udhcpc")
+def test_a_nodes_address_at_which_somebody_else_answers_stays_the_nodes(
+    serve: Serve, machine: Machine, lab: Lab
+) -> None:
+    squatter = lab.client("squatter", address="10.77.0.10/24")
+    head, client = serve(), machine("n1", N01.mac)
+    process = client.udhcpc("-a")
+    head.wait_for("declined 10.77.0.10: another machine answers there; n01 keeps 10.77.0.10")
+    squatter.ip("address flush dev eth0")
+    assert client.wait_for(process, "bound")["ip"] == "10.77.0.10"
+
+
+@pytest.mark.needs("udhcpc")
+def test_a_machine_that_is_registered_meanwhile_loses_its_lease_and_gets_its_own_address(
+    serve: Serve, machine: Machine
+) -> None:
+    head, client = serve(), machine("c1", STRANGER)
+    process = client.udhcpc()
+    assert client.wait_for(process, "bound")["ip"] == "10.77.0.100"
+    with Registry.open(head.directory / "registry.db") as registry:
+        made = NodeRequest(name="n02", macs=(Mac(STRANGER),), address=IPv4Address("10.77.0.11"))
+        registry.add_nodes([made], (NETWORK,), {})
+    process.signal(signal.SIGUSR1)
+    process.wait_until(lambda: client.said("bound")["ip"] == "10.77.0.11", "its own address")
+    assert head.leases()["10.77.0.100"].state is LeaseState.RELEASED
+
+
+@pytest.mark.needs("udhcpc")
+def test_without_a_pool_a_stranger_hears_nothing(serve: Serve, machine: Machine) -> None:
+    head, client = serve(""), machine("c1", STRANGER)
+    command = ["udhcpc", "-n", "-q", "-f", "-i", "eth0", "-t", "2", "-T", "1", "-s", "/bin/true"]
+    assert client.namespace.run(command, check=False).returncode == 1
+    head.process.stop()
+    said = "discover: no answer: it isn't registered, and br0 has no pool"
+    assert f"{STRANGER}: {said}" in head.process.output()
+    assert head.process.output().count("no answer") == 1, "one line a minute and machine"
+    assert "counters {'ignored': 2, 'received': 2}" in head.process.output()
+
+
+@pytest.mark.needs("udhcpc")
+def test_two_hundred_machines_at_once_all_get_an_address_of_their_own(
+    serve: Serve, lab: Lab, tmp_path: Path
+) -> None:
+    with Registry.open(tmp_path / "registry.db") as registry:
+        nodes = [
+            NodeRequest(
+                name=f"m{n:03}", macs=(Mac(f"52:54:00:00:01:{n:02x}"),), address=IPv4Address("10.77.0.20") + n
+            )
+            for n in range(60)
+        ]
+        registry.add_nodes(nodes, (NETWORK,), {})
+    serve(BIG_POOL)
+    rack = lab.client("rack")
+    cards = range(200)
+    rack.ip(
+        *(f"link add m{n} link eth0 address 52:54:00:00:01:{n:02x} type macvlan mode bridge" for n in cards)
+    )
+    rack.ip(*(f"link set m{n} up" for n in cards))
+    script = tmp_path / "said.sh"
+    script.write_text('#!/bin/sh\n[ "$1" != bound ] || echo "$interface $ip" >> "$SAID"\n')
+    script.chmod(0o755)
+    one = f"udhcpc -f -q -n -i m$n -s {script} -t 10 -T 2"
+    rack.run(
+        ["sh", "-c", f"n=0; while [ $n -lt 200 ]; do {one} & n=$((n+1)); done; wait"],
+        env={"SAID": str(tmp_path / "said")},
+        timeout=120,
+    )
+    got = dict(line.split() for line in (tmp_path / "said").read_text().splitlines())
+    assert len(got) == 200
+    assert len(set(got.values())) == 200
+    assert [got[f"m{n}"] for n in range(60)] == [f"10.77.0.{20 + n}" for n in range(60)]
+
+
+def test_no_acknowledged_lease_is_lost_to_a_kill_at_any_moment(serve: Serve, lab: Lab) -> None:
+    crowd = lab.client("crowd", address="10.77.0.9/24")
+    chance = random.Random(951)
+    acknowledged: dict[str, str] = {}
+    for turn in range(6):
+        head = serve(HUGE_POOL)
+        asking = crowd.start(f"crowd{turn}", [*CROWD, str(4096 + turn * 800), "800"], cwd=CHECKOUT)
+        asking.wait_for("\n")
+        time.sleep(chance.random() * 0.2)
+        head.process.signal(signal.SIGKILL)
+        head.process.popen.wait()
+        assert "exchanges a second" not in asking.output(), "all were served before the kill"
+        asking.stop()
+        lines = [line.split() for line in asking.output().splitlines()]
+        acknowledged.update((address, mac) for address, mac in lines)
+        kept = {address: lease.mac for address, lease in head.leases().items()}
+        assert {address: kept.get(address) for address in acknowledged} == acknowledged
+
+
+def say(namespace: Namespace, payload: bytes, times: int = 1) -> None:
+    """Broadcast a datagram from the client port to the server's."""
+    program = (
+        "import socket, sys; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM);"
+        "s.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b'eth0\\0');"
+        "s.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1); s.bind(('', 68));"
+        "[s.sendto(bytes.fromhex(sys.argv[1]), ('255.255.255.255', 67)) for _ in range(int(sys.argv[2]))]"
+    )
+    namespace.run([sys.executable, "-c", program, payload.hex(), str(times)])
+
+
+def test_malformed_messages_are_counted_and_told_of_once_a_second(serve: Serve, lab: Lab) -> None:
+    head, client = serve(), lab.client("c1", address="10.77.0.9/24")
+    sound = wire.encode(request(MessageType.DISCOVER, N01.mac, flags=wire.BROADCAST_FLAG))
+    say(client, sound[:100], times=300)
+    say(client, sound)
+    head.wait_for("n01: offer")
+    head.process.stop()
+    output = head.process.output()
+    assert "'malformed': 300, 'offer': 1, 'received': 301" in output
+    assert "malformed message from 10.77.0.9: 100 octets are too few" in output
+    assert output.count("malformed message") < 20
+    assert "Traceback" not in output
+
+
+def test_another_dhcp_server_on_the_wire_is_told_of(serve: Serve, lab: Lab) -> None:
+    head, client = serve(), lab.client("c1", address="10.77.0.9/24")
+    chosen = {54: IPv4Address("10.77.0.3").packed, 50: N01.address.packed}
+    say(client, wire.encode(request(MessageType.REQUEST, N01.mac, chosen)), times=5)
+    head.wait_for("another DHCP server (10.77.0.3) answers on br0")
+    head.process.stop()
+    assert head.process.output().count("another DHCP server (10.77.0.3) answers") == 1
+    assert "'ignored': 5" in head.process.output()
+
+
+def test_every_reply_comes_from_the_networks_own_address(serve: Serve, lab: Lab, tmp_path: Path) -> None:
+    lab.ip("address add 10.77.0.2/24 dev br0", "address add 192.0.2.1/24 dev br0")
+    client = lab.client("c1", address="10.77.0.10/24")
+    serve()
+    program = (
+        "import socket, sys; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM);"
+        "s.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1); s.bind(('', 68)); s.settimeout(10);"
+        "[(s.sendto(bytes.fromhex(p), (sys.argv[1], 67)), print(s.recvfrom(2000)[1][0]))"
+        " for p in sys.argv[2:]]"
+    )
+    discover = wire.encode(request(MessageType.DISCOVER, N01.mac, flags=wire.BROADCAST_FLAG))
+    renew = wire.encode(request(MessageType.REQUEST, N01.mac, ciaddr=N01.address))
+    for to in ("10.77.0.1", "10.77.0.2"):
+        said = client.run([sys.executable, "-c", program, to, discover.hex(), renew.hex()]).stdout.split()
+        assert said == ["10.77.0.1", "10.77.0.1"]
+
+
+def test_a_port_that_is_taken_and_an_interface_that_is_missing_are_said_in_words(
+    serve: Serve, lab: Lab, tmp_path: Path
+) -> None:
+    serve()
+    (tmp_path / "second").mkdir()
+    second = lab.run([*SERVE, tmp_path / "second"], cwd=CHECKOUT, check=False)
+    assert (second.returncode, second.stderr) == (4, "")
+    assert "another DHCP server has UDP port 67 on br0; `ss -lunp sport = :67` shows it" in second.stdout
+    lab.ip("link delete br0")
+    third = lab.run([*SERVE, tmp_path / "second"], cwd=CHECKOUT, check=False)
+    assert (third.returncode, third.stderr) == (4, "")
+    assert "there is no interface br0; `ip link` shows" in third.stdout
