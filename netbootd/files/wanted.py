@@ -160,21 +160,27 @@ def _head_keys(directory: Path) -> list[str]:
 
 def _generations(inputs: Inputs, nodes: Sequence[Node]) -> tuple[Generations, list[str]]:
     """The root file systems that nodes use, and a warning for each image that has none."""
+
+    def root(image: str, number: int) -> Path | None:
+        path = inputs.store.directory / image / str(number) / "root"
+        return path if path.is_dir() else None
+
     current: dict[str, Path] = {}
     warnings = []
     for image in sorted({node.image for node in nodes if node.image}):
         number = inputs.store.current_number(image)
-        if number is None:
-            users = [node.name for node in nodes if node.image == image]
-            shown = ", ".join(users[:5]) + (f" and {len(users) - 5} more" if len(users) > 5 else "")
-            warnings.append(f"there is no image {image} for {shown}: netbootctl image build {image}")
-        else:
-            current[image] = inputs.store.directory / image / str(number) / "root"
+        if number is not None and (path := root(image, number)):
+            current[image] = path
+            continue
+        users = [node.name for node in nodes if node.image == image]
+        shown = ", ".join(users[:5]) + (f" and {len(users) - 5} more" if len(users) > 5 else "")
+        warnings.append(f"there is no image {image} for {shown}: netbootctl image build {image}")
     booted = {
-        node: inputs.store.directory / image / str(number) / "root"
+        node: path
         for node, (image, number) in inputs.registry.booted().items()
+        if (path := root(image, number))
     }
-    return Generations(current=current, booted={n: p for n, p in booted.items() if p.is_dir()}), warnings
+    return Generations(current=current, booted=booted), warnings
 
 
 def _networks_away(inputs: Inputs) -> list[str]:
