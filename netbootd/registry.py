@@ -77,18 +77,18 @@ class Registry:
         """Open or create the registry at `path`; raises HostError where that fails."""
         try:
             path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
-            fresh = not path.exists()
-            db = sqlite3.connect(path, timeout=10, isolation_level=None)
-            db.execute("PRAGMA journal_mode = WAL")
-            db.execute("PRAGMA synchronous = FULL")
-            db.execute("PRAGMA foreign_keys = ON")
-            _ensure_schema(db, path)
-            if fresh:
-                _give_to_owner_of_directory(path)
+            with _as_owner_of(path.parent):
+                db = sqlite3.connect(path, timeout=10, isolation_level=None)
+                db.execute("PRAGMA journal_mode = WAL")
+                db.execute("PRAGMA synchronous = FULL")
+                db.execute("PRAGMA foreign_keys = ON")
+                _ensure_schema(db, path)
         except (PermissionError, sqlite3.OperationalError) as error:
-            raise HostError(
-                f"can't open the registry {path}: {error}", "run as root, or as the daemon's user"
-            ) from error
+            mine = os.geteuid() == 0
+            hint = (
+                f"give it to the owner of {path.parent}" if mine else "run as root, or as the daemon's user"
+            )
+            raise HostError(f"can't open the registry {path}: {error}", hint) from error
         except (OSError, sqlite3.DatabaseError) as error:
             raise HostError(
                 f"can't use the registry {path}: {error}", "restore it from a backup, or move it away"
@@ -502,10 +502,19 @@ def _ensure_schema(db: sqlite3.Connection, path: Path) -> None:
             db.execute("ROLLBACK")
 
 
-def _give_to_owner_of_directory(path: Path) -> None:
-    """Root makes the file, the daemon's user writes it. SQLite gives its -wal and -shm the file's owner."""
-    if os.geteuid() == 0:
-        owner = path.parent.stat()
-        for name in (path, Path(f"{path}-wal"), Path(f"{path}-shm")):
-            if name.exists():
-                os.chown(name, owner.st_uid, owner.st_gid)
+@contextmanager
+def _as_owner_of(directory: Path) -> Iterator[None]:
+    """Let root open files in the daemon's directory with the daemon's rights.
+
+    What root makes there is then the daemon's, and a link that somebody who got hold of the daemon planted
+    there leads root nowhere. SQLite keeps the files open that it opens at the first transaction.
+    """
+    owner = directory.stat().st_uid
+    if os.geteuid() != 0 or owner == 0:
+        yield
+        return
+    os.seteuid(owner)
+    try:
+        yield
+    finally:
+        os.seteuid(0)

@@ -6,7 +6,9 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv4Interface
 from pathlib import Path
 
@@ -223,3 +225,42 @@ def test_a_kill_at_any_moment_loses_no_acknowledged_registration(tmp_path: Path)
     registry = Registry.open(path)
     assert len(acknowledged) > 6
     assert set(acknowledged) <= {node.name for node in registry.nodes()}
+
+
+@pytest.fixture
+def daemons_directory() -> Iterator[Path]:
+    """A directory as the daemon's user has it, where that user can get to."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root: two users")
+    with tempfile.TemporaryDirectory(prefix="netbootd-registry-") as base:
+        Path(base).chmod(0o755)
+        directory = Path(base, "registry")
+        directory.mkdir(mode=0o750)
+        os.chown(directory, 65534, 65534)
+        yield directory
+
+
+def test_what_root_makes_in_the_daemons_directory_is_the_daemons(daemons_directory: Path) -> None:
+    with Registry.open(daemons_directory / "registry.db") as registry:
+        registry.add_nodes([_request("n01", 1)], NETWORKS, RESERVED)
+        found = {path.name: path.stat().st_uid for path in daemons_directory.iterdir()}
+        assert found == {"registry.db": 65534, "registry.db-wal": 65534, "registry.db-shm": 65534}
+        assert os.geteuid() == 0
+
+
+@pytest.mark.parametrize("name", ["registry.db", "registry.db-wal", "registry.db-shm"])
+def test_a_link_planted_in_the_daemons_directory_leads_root_nowhere(
+    daemons_directory: Path, name: str
+) -> None:
+    """Else whoever gets hold of the daemon has root make or change a file wherever they like."""
+    target = daemons_directory.parent / "not-yours"
+    (daemons_directory / name).symlink_to(target)
+    with pytest.raises(HostError, match="can't"):
+        Registry.open(daemons_directory / "registry.db").close()
+    assert not target.exists()
+    target.write_text("secret")
+    target.chmod(0o600)
+    with pytest.raises(HostError, match="can't"):
+        Registry.open(daemons_directory / "registry.db").close()
+    assert target.read_text() == "secret"
+    assert target.stat().st_uid == 0
