@@ -31,6 +31,9 @@ BOARD_CARDS = _names("""
 FAST_CARDS = _names("ixgbe i40e ice bnx2x bnxt_en be2net mlx4_en mlx5_core")
 """Of 10 Gbit/s and more, in servers: together larger than everything else."""
 
+NOTHING_WITHOUT_FIRMWARE = _names("bnx2 bnx2x")
+"""Cards that don't come up at all without theirs; no use in carrying the driver alone."""
+
 USB_HOSTS = _names("""
     xhci_pci xhci_pci_renesas xhci_plat_hcd ehci_pci ehci_platform ehci_orion dwc2 dwc3 dwc3_of_simple
     dwc3_meson_g12a dwc_otg xhci_mtk ehci_exynos sunxi musb_hdrc

@@ -11,17 +11,17 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
-from netbootd.errors import HostError, UserError
+from netbootd.errors import HostError
 from netbootd.images import cards, driver_tables, node_init, programs
 from netbootd.images.cpio import Archive, Compression, compress
+from netbootd.images.firmware import find_firmware, within_limit
 from netbootd.images.kernel_modules import ModuleTree, builtin_options
-from netbootd.images.rooted import resolve
+from netbootd.images.selection import select
 
 FIRMWARE_LIMIT = 8 * 1024 * 1024
 """Octets of firmware at most; the small files go first, so that one card doesn't displace thirty."""
-_PCS = (3, 62)
-"""e_machine of i386 and x86-64: their cards are on PCI or USB."""
 _TABLES = "usr/lib/netbootd"
+_DIRECTORIES = ("dev", "proc", "sys", "run", "tmp", "etc", "usr/bin")
 _MERGED = ("bin", "sbin", "lib", "lib64", "lib32", "libx32")
 
 
@@ -55,7 +55,7 @@ def build(
     """Write the small initrd for the kernel `release` of the image whose / is `root` to `out`, by rename.
 
     `extra_modules` are loaded for whatever hardware asks for them, as the others. Without `fast_cards` the
-    drivers of 10 Gbit/s cards stay out, half of the size.
+    drivers of 10 Gbit/s cards stay out: 4.0 MB instead of 5.9 for Debian 12.
 
     Raises UserError when the image can't become a diskless node's root (no shell or tool, no NFS client or no
     overlayfs in its kernel), HostError when the head node lacks zstd and the image's modules need it.
@@ -67,16 +67,19 @@ def build(
             "no busybox in the image: a node that fails before its root is there says so on its console only"
         )
     tree = ModuleTree.of(root, release)
-    options = builtin_options(root, release)
-    orders = _orders(tree, options, release, [*extra_modules], fast_cards=fast_cards, remarks=remarks)
-    names = sorted({name for order in orders.values() for name in order})
-    firmware = _firmware(root, release, tree, names, firmware_limit, remarks)
+    selection = select(root, release, tree, extra_modules, fast_cards=fast_cards)
+    names = selection.names
+    asked = [blob for name in names for blob in tree.get(name).firmware]
+    firmware, left_out = within_limit(find_firmware(root, release, asked), firmware_limit)
+    remarks += selection.remarks
+    if left_out:
+        remarks.append(f"firmware left out, over {firmware_limit // 1024} KiB in all: {', '.join(left_out)}")
 
     archive = _skeleton(tools)
     for name in names:
         archive.file(f"usr/lib/modules/{name}.ko", tree.get(name).content)
     if names:
-        archive.file(f"{_TABLES}/order", driver_tables.order_table(orders).encode())
+        archive.file(f"{_TABLES}/order", driver_tables.order_table(selection.orders).encode())
         hosts = frozenset(cards.USB_HOSTS)
         aliases = {name: tree.get(name).aliases for name in names}
         for bus, table in driver_tables.alias_tables(aliases, hosts).items():
@@ -87,7 +90,7 @@ def build(
         archive.file(f"usr/lib/firmware/{path}", content)
 
     plain = archive.to_bytes()
-    data, compression = _compressed(plain, options)
+    data, compression = _compressed(plain, builtin_options(root, release))
     _write(out, data)
     return InitrdReport(
         path=out,
@@ -103,16 +106,7 @@ def build(
 
 def _skeleton(tools: programs.Programs) -> Archive:
     archive = Archive()
-    for directory in (
-        "dev",
-        "proc",
-        "sys",
-        "run",
-        "tmp",
-        "etc",
-        "usr/bin",
-        *(f"usr/{name}" for name in _MERGED[2:]),
-    ):
+    for directory in (*_DIRECTORIES, *(f"usr/{name}" for name in _MERGED[2:])):
         archive.directory(directory)
     for name in _MERGED:
         archive.symlink(name, "usr/bin" if name in ("bin", "sbin") else f"usr/{name}")
@@ -125,91 +119,6 @@ def _skeleton(tools: programs.Programs) -> Archive:
         archive.symlink(path, target)
     archive.file("init", node_init(), 0o755)
     return archive
-
-
-def _orders(
-    tree: ModuleTree,
-    options: frozenset[str],
-    release: str,
-    extra: list[str],
-    *,
-    fast_cards: bool,
-    remarks: list[str],
-) -> dict[str, list[str]]:
-    """Every module that may be asked for by name -> what to load for it."""
-    unknown = [name for name in extra if name not in tree and name.replace("-", "_") not in tree.builtin]
-    if unknown:
-        raise UserError(f"the kernel {release} of the image has no module {', '.join(unknown)}")
-    wanted = [
-        *cards.BUSES,
-        *cards.PCI_CARDS,
-        *cards.USB_HOSTS,
-        *cards.USB_CARDS,
-        *cards.PHYS,
-        *cards.OTHERS,
-        *extra,
-    ]
-    if tree.machine not in _PCS:
-        wanted += cards.BOARD_CARDS
-    if fast_cards:
-        wanted += cards.FAST_CARDS
-    orders: dict[str, list[str]] = {}
-    for name in tree.named(name for name in wanted if name in tree):
-        try:
-            orders[name] = tree.order(name)
-        except UserError as error:
-            remarks.append(f"left out: {error.message}")
-    for name, option in (("nfs", "NFS_FS"), ("overlay", "OVERLAY_FS")):
-        if name not in tree and name not in tree.builtin and option not in options:
-            raise UserError(
-                f"the kernel {release} of the image has no {name}: neither a module nor built in",
-                f"install a kernel with CONFIG_{option}, or the package with its modules",
-            )
-    for name in cards.FILE_SYSTEMS:
-        if name in tree:
-            orders[name] = tree.order(name)
-    for name in {name for order in orders.values() for name in order}:
-        orders.setdefault(name, tree.order(name))
-    return orders
-
-
-def _firmware(
-    root: Path, release: str, tree: ModuleTree, names: list[str], limit: int, remarks: list[str]
-) -> dict[str, bytes]:
-    """What those modules ask for and the image has, by path under /lib/firmware."""
-    asked = {path: name for name in names for path in tree.get(name).firmware}
-    present: list[tuple[int, str, Path]] = []
-    without: set[str] = set()
-    for path, name in sorted(asked.items()):
-        for place in ("updates/" + release, "updates", release, ""):
-            found = [
-                (suffix, resolve(root, f"/lib/firmware/{place}/{path}{suffix}"))
-                for suffix in ("", ".xz", ".zst")
-            ]
-            files_there = [(suffix, file) for suffix, file in found if file is not None and file.is_file()]
-            if files_there:
-                suffix, file = files_there[0]
-                present.append((file.stat().st_size, path + suffix, file))
-                break
-        else:
-            without.add(name)
-    chosen: dict[str, bytes] = {}
-    left_out: list[str] = []
-    total = 0
-    for size, path, file in sorted(present):
-        if total + size > limit:
-            left_out.append(path)
-            continue
-        total += size
-        chosen[path] = file.read_bytes()
-    if left_out:
-        remarks.append(f"firmware left out, over {limit // 1024} KiB in all: {', '.join(left_out)}")
-    with_none = sorted(without - {asked[path.removesuffix(".xz").removesuffix(".zst")] for path in chosen})
-    if with_none:
-        remarks.append(
-            f"the image has no firmware for {', '.join(with_none)}; some of these cards need theirs"
-        )
-    return dict(sorted(chosen.items()))
 
 
 def _compressed(plain: bytes, options: frozenset[str]) -> tuple[bytes, Compression]:

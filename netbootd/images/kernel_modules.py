@@ -65,11 +65,6 @@ class ModuleTree:
         )
 
     @property
-    def names(self) -> frozenset[str]:
-        """Every loadable module."""
-        return frozenset(self._files)
-
-    @property
     def machine(self) -> int | None:
         """e_machine of the modules; None where there are none."""
         return read_machine(self.get(min(self._files)).content) if self._files else None
@@ -83,6 +78,10 @@ class ModuleTree:
         if name not in self._read:
             self._read[name] = _read_module(name, self._files[name])
         return self._read[name]
+
+    def present(self, names: Iterable[str]) -> list[str]:
+        """Those of `names` that are loadable modules here, in the kernel's spelling, each once, in order."""
+        return list(dict.fromkeys(_normal(name) for name in names if name in self))
 
     def named(self, names: Iterable[str]) -> list[str]:
         """The loadable modules that these names or aliases stand for, each once, in order."""

@@ -273,14 +273,20 @@ any_card() {
 }
 
 no_card() {
-    present=''
+    present='' idle=''
     for directory in /sys/class/net/*; do
         [ -e "$directory/device" ] || continue
         read -r address <"$directory/address"
         present="$present ${directory##*/}=$address"
     done
+    for directory in /sys/bus/pci/devices/*; do
+        [ -e "$directory/driver" ] && continue
+        read -r class <"$directory/class" && read -r vendor <"$directory/vendor" && read -r device <"$directory/device"
+        case $class in 0x02*) idle="$idle ${vendor#0x}:${device#0x}" ;; esac
+    done 2>/dev/null
+    [ -z "$idle" ] || complain "network cards for which the initrd has no driver, or no firmware (PCI numbers):$idle"
     give_up "no network card with the address $mac appeared; this machine has:${present:- none}" \
-        "the node's MAC on the head node; if its card is missing here, the initrd lacks the driver or its firmware"
+        "the node's MAC on the head node, and that the image's kernel has the card's driver and firmware"
 }
 
 bring_up() {

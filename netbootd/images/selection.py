@@ -1,0 +1,93 @@
+"""Which of an image's kernel modules go into its small initrd, and whether its kernel fits a diskless node."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from netbootd.errors import UserError
+from netbootd.images import cards
+from netbootd.images.firmware import lacking
+from netbootd.images.kernel_modules import ModuleTree, builtin_options
+
+_PCS = (3, 62)
+"""e_machine of i386 and x86-64: their cards are on PCI or USB."""
+_REQUIRED = (("nfs", "NFS_FS"), ("overlay", "OVERLAY_FS"))
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """`orders`: every module that goes in -> what is loaded for it, in order, itself included."""
+
+    orders: dict[str, list[str]]
+    remarks: list[str]
+
+    @property
+    def names(self) -> list[str]:
+        """The modules, sorted."""
+        return sorted(self.orders)
+
+
+def select(
+    root: Path, release: str, tree: ModuleTree, extra: Iterable[str], *, fast_cards: bool
+) -> Selection:
+    """The drivers of cards.py that the image has, `extra` ones, NFS and overlayfs, with all that they need.
+
+    Raises UserError for an `extra` module that isn't there, and when NFS or overlayfs is neither a module nor
+    built in.
+    """
+    extra = list(extra)
+    unknown = [name for name in extra if name not in tree and name.replace("-", "_") not in tree.builtin]
+    if unknown:
+        raise UserError(f"the kernel {release} of the image has no module {', '.join(unknown)}")
+    remarks = _check_file_systems(root, release, tree)
+    drivers = [name for name in tree.present(_wanted(tree, fast_cards)) if name not in extra]
+    hungry = {name: tree.get(name).firmware for name in cards.NOTHING_WITHOUT_FIRMWARE if name in drivers}
+    useless = lacking(root, release, hungry)
+    if useless:
+        remarks.append(
+            f"no drivers for {', '.join(useless)}: these cards need firmware, which the image lacks"
+        )
+    orders: dict[str, list[str]] = {}
+    for name in drivers:
+        if name in useless:
+            continue
+        try:
+            orders[name] = tree.order(name)
+        except UserError as error:
+            remarks.append(f"no driver {name}: {error.message}")
+    for name in tree.present((*cards.FILE_SYSTEMS, *extra)):
+        orders[name] = tree.order(name)
+    for name in {needed for order in orders.values() for needed in order}:
+        orders.setdefault(name, tree.order(name))
+    return Selection(orders, remarks)
+
+
+def _wanted(tree: ModuleTree, fast_cards: bool) -> list[str]:
+    return [
+        *cards.BUSES,
+        *cards.PCI_CARDS,
+        *(cards.FAST_CARDS if fast_cards else ()),
+        *(cards.BOARD_CARDS if tree.machine not in _PCS else ()),
+        *cards.USB_HOSTS,
+        *cards.USB_CARDS,
+        *cards.PHYS,
+        *cards.OTHERS,
+    ]
+
+
+def _check_file_systems(root: Path, release: str, tree: ModuleTree) -> list[str]:
+    options = builtin_options(root, release)
+    lacks = [
+        (name, option)
+        for name, option in _REQUIRED
+        if name not in tree and name not in tree.builtin and option not in options
+    ]
+    if not lacks:
+        return []
+    if not tree.builtin and not options:
+        return [f"nothing tells what is built into the kernel {release}: it must have NFS and overlayfs"]
+    wanted = " and ".join(f"CONFIG_{option}" for _, option in lacks)
+    raise UserError(
+        f"the kernel {release} of the image has no {' and no '.join(name for name, _ in lacks)}",
+        f"install a kernel with {wanted}, or the package of its modules",
+    )
