@@ -224,7 +224,11 @@ uninstall_all() {
     rm -f "$DESTDIR$BASH_COMPLETION" "$DESTDIR$ZSH_COMPLETION" "$DESTDIR$FISH_COMPLETION"
     rm -rf "$DESTDIR$HOME_DIR" "$DESTDIR/run/netbootd" "$DESTDIR/var/cache/netbootd"
     rmdir "$DESTDIR/etc/netbootd/templates" "$DESTDIR/etc/netbootd" 2>/dev/null || true
-    systemd_runs && systemctl daemon-reload
+    if systemd_runs; then
+        systemctl daemon-reload
+        # shellcheck disable=SC2086  # a list of names
+        systemctl reset-failed $UNIT_NAMES 2>/dev/null || true
+    fi
     say "netbootd is gone from this machine"
     for kept in "$STATE" /etc/netbootd; do
         if [ -e "$DESTDIR$kept" ]; then
