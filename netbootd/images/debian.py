@@ -30,7 +30,7 @@ SETTINGS = {
 }
 """File -> content."""
 
-MASKED = (*mend.NEEDLESS_UNITS, "sys-kernel-debug.mount", "sys-kernel-tracing.mount", "dev-hugepages.mount")
+MASKED = (*mend.NEEDLESS_UNITS, "sys-kernel-debug.mount", "sys-kernel-tracing.mount")
 
 BEFORE_KERNEL = """
 mkdir -p "$1/etc/initramfs-tools"

@@ -1,7 +1,7 @@
 """Finding an image's kernel: any distribution's, by what the file is rather than by what it is called.
 
-A kernel tells its own release: in the header of a bzImage, in the text `Linux version …` of every other, which
-is unpacked for that if it is gzip. A name only says where to look. A kernel counts where the image has the
+A kernel tells its own release: in the header of a bzImage, in the text `Linux version …` of every other (of
+gzip, once it is unpacked). A name only says where to look. A kernel counts where the image has the
 modules of that release; the newest one wins.
 """
 
@@ -155,7 +155,7 @@ def _kernel(root: Path, path: Path, release: str, modules: Path | None) -> Kerne
 
 
 def _rank(release: str, name: str) -> tuple[object, ...]:
-    """The newest is the greatest; of one version the plainest: amd64, not cloud-amd64; rpi-v8, not rpi-2712."""
+    """The newest is greatest; of one version the plainest: amd64, not cloud-amd64; rpi-v8, not rpi-2712."""
     numbers = re.match(r"[\d.]+(?:-\d+)?", release)
     version = version_key(numbers[0] if numbers else release)
     special = any(word in release for word in ("cloud", "rt", "debug", "kdump", "2712", "rescue"))

@@ -217,7 +217,7 @@ def _capabilities(root: Path) -> list[str]:
         for name in edit.matching(root, directory, "*"):
             path = edit.entry(root, name)
             if path is not None and path.is_file() and not path.is_symlink() and _has_capability(path):
-                found.append(name)
+                found.append(f"/{path.relative_to(root)}")
     programs = sorted(set(found))
     if not programs:
         return []

@@ -105,7 +105,7 @@ def directory_stream(directory: Path, without: Path) -> Iterator[subprocess.Pope
     Raises HostError where tar can't read it to its end.
     """
     command = ["tar", "--create", "--format=posix", "--one-file-system", "--sparse", "--numeric-owner"]
-    command += ["--xattrs", "--xattrs-include=*", "--acls", "--file=-", f"--directory={directory}"]
+    command += ["--xattrs", "--xattrs-include=*", "--file=-", f"--directory={directory}"]
     if without.is_relative_to(directory):
         command += ["--anchored", "--no-wildcards", f"--exclude=./{without.relative_to(directory)}"]
     with program([*command, "."], "tar", stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as (tar, said):

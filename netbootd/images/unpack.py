@@ -81,7 +81,7 @@ def unpack(source: BinaryIO) -> _Unpacked:
         except _ARCHIVE_FAULTS as error:
             raise ArchiveError(f"{_shown(member.name)} can't be unpacked: {error}") from error
         unpacked.files += 1
-        unpacked.acls += any(key.startswith("SCHILY.acl.") for key in member.pax_headers)
+        unpacked.acls += _loses_acl(member)
         if member.isdir():
             unpacked.directories[path] = member.mtime
     for path, time in reversed(unpacked.directories.items()):
@@ -146,6 +146,12 @@ def _write(stream: TarStream, member: tarfile.TarInfo, path: Path) -> None:
 def _write_all(descriptor: int, chunk: bytes) -> None:
     while chunk:
         chunk = chunk[os.write(descriptor, chunk) :]
+
+
+def _loses_acl(member: tarfile.TarInfo) -> bool:
+    """Whether its list of access rights is there as text only, which speaks of users by their names."""
+    keys = member.pax_headers
+    return "SCHILY.acl.access" in keys and f"{_XATTR}system.posix_acl_access" not in keys
 
 
 def _make_parents(path: Path) -> None:
