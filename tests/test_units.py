@@ -126,12 +126,14 @@ def test_the_daemon_asks_for_apply_where_the_path_unit_looks() -> None:
     assert settings("netbootd-apply.service")["ExecStartPre"] == [f"/bin/rm -f {watched}"]
 
 
-def test_every_directory_that_a_unit_wants_is_made_at_installation() -> None:
-    """A ReadWritePaths= that isn't there keeps a service from starting."""
+def test_every_path_that_a_unit_may_write_is_made_at_installation() -> None:
+    """One that isn't there at the start can't be written; without a - before it nothing starts at all."""
     made = {line.split()[1] for line in (UNITS / "tmpfiles.d/netbootd.conf").read_text().splitlines()}
+    by_others = {"/run/netbootd", "/etc/hosts", "/var/lib/nfs"}
     for name in ("netbootd.service", "netbootd-apply.service"):
-        needed = " ".join(settings(name)["ReadWritePaths"]).split()
-        assert {path for path in needed if not path.startswith("-")} <= made
+        paths = " ".join(settings(name)["ReadWritePaths"]).split()
+        assert {path for path in paths if not path.startswith("-")} <= made
+        assert {path.lstrip("-") for path in paths} <= made | by_others
 
 
 @pytest.mark.needs("systemd-tmpfiles", "systemd-sysusers")

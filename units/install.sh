@@ -202,7 +202,7 @@ take_out() {
     fi
     # Made at installation; of no use when empty.
     [ -s "$DESTDIR/etc/ssh/ssh_known_hosts" ] || rm -f "$DESTDIR/etc/ssh/ssh_known_hosts"
-    rmdir "$DESTDIR/etc/exports.d" 2>/dev/null || true
+    rmdir "$DESTDIR/etc/exports.d" "$DESTDIR/etc/ganesha" 2>/dev/null || true
 }
 
 uninstall_all() {
