@@ -298,7 +298,9 @@ def _locked(config: Config) -> Iterator[None]:
     """One apply at a time. The lock goes with the process, however that ends."""
     path = config.state_dir / LOCK
     with explained(path):
-        config.state_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
+        if not config.state_dir.exists():
+            config.state_dir.mkdir(parents=True)
+            config.state_dir.chmod(0o755)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)

@@ -125,7 +125,9 @@ def _walked(start: int, parts: tuple[str, ...]) -> Iterator[int]:
 def _make_parents(start: int, parts: tuple[str, ...]) -> None:
     for length in range(1, len(parts)):
         with _walked(start, parts[: length - 1]) as parent, suppress(FileExistsError):
-            os.mkdir(parts[length - 1], 0o755, dir_fd=parent)
+            os.mkdir(parts[length - 1], 0o700, dir_fd=parent)
+            with _walked(parent, parts[length - 1 : length]) as made:
+                os.fchmod(made, 0o755)
 
 
 def _names(directory: int) -> list[str]:
