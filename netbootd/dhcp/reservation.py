@@ -23,6 +23,7 @@ from netbootd.network import Network
 from netbootd.node import Node
 from netbootd.stage import Level, Stage
 
+_NOWHERE = IPv4Address(0)
 SHORTEST_LEASE = 60
 """Seconds; a client that asks for less gets this."""
 LONGEST_FILE = 127
@@ -137,8 +138,7 @@ def _discover(x: _Exchange) -> Answer:
     address = x.leases.choose(client_id, x.request.address(Option.REQUESTED_ADDRESS), x.now)
     if address is None:
         return Ignore(reason=f"every address of the pool {x.network.pool} is taken")
-    reply = _give(x, MessageType.OFFER, address, _lease_seconds(x))
-    return replace(reply, offer=(client_id, address))
+    return _give(x, MessageType.OFFER, address, _lease_seconds(x), offer=(client_id, address))
 
 
 def _request(x: _Exchange) -> Answer:
@@ -152,7 +152,7 @@ def _request(x: _Exchange) -> Answer:
         return _request_of_pool(x, wanted)
     if wanted != x.node.address:
         return _refuse(x, f"{x.node.name} has {x.node.address}, not {wanted}", x.given_up)
-    return replace(_give(x, MessageType.ACK, wanted, INFINITE), leases=x.given_up)
+    return _give(x, MessageType.ACK, wanted, INFINITE, leases=x.given_up)
 
 
 def _request_of_pool(x: _Exchange, wanted: IPv4Address) -> Answer:
@@ -182,7 +182,7 @@ def _request_of_pool(x: _Exchange, wanted: IPv4Address) -> Answer:
         expires=x.now + seconds,
     )
     moved = (_released(lease, x.now),) if lease and lease.address != wanted else ()
-    return replace(_give(x, MessageType.ACK, wanted, seconds), leases=(*moved, granted))
+    return _give(x, MessageType.ACK, wanted, seconds, leases=(*moved, granted))
 
 
 def _decline(x: _Exchange) -> Answer:
@@ -236,7 +236,15 @@ _HANDLERS = {
 # Replies: RFC 2131 table 3
 
 
-def _give(x: _Exchange, kind: MessageType, address: IPv4Address | None, seconds: int) -> Reply:
+def _give(
+    x: _Exchange,
+    kind: MessageType,
+    address: IPv4Address | None,
+    seconds: int,
+    *,
+    leases: tuple[Lease, ...] = (),
+    offer: tuple[bytes, IPv4Address] | None = None,
+) -> Reply:
     """An OFFER or ACK of `address`, or the ACK of an INFORM where that is None."""
     request, decision = x.request, x.decision
     boot = decision if isinstance(decision, NetBoot) else None
@@ -245,29 +253,30 @@ def _give(x: _Exchange, kind: MessageType, address: IPv4Address | None, seconds:
         op=BOOTREPLY,
         xid=request.xid,
         flags=request.flags,
-        ciaddr=request.ciaddr if kind is MessageType.ACK else IPv4Address(0),
-        yiaddr=address or IPv4Address(0),
-        siaddr=boot.server if boot else IPv4Address(0),
+        ciaddr=request.ciaddr if kind is MessageType.ACK else _NOWHERE,
+        yiaddr=address or _NOWHERE,
+        siaddr=boot.server if boot else _NOWHERE,
         giaddr=request.giaddr,
         chaddr=request.chaddr,
         file=bootfile if len(bootfile) <= LONGEST_FILE else b"",
         options=MappingProxyType(_options(x, kind, address, seconds)),
     )
     verb = "offered" if kind is MessageType.OFFER else "given" if address else "told the parameters for"
-    what = f"{verb} {address or request.ciaddr}"
-    stage = Stage.OFFER if kind is MessageType.OFFER else Stage.ACK if address else None
-    if boot:
-        return Reply(message=message, stage=stage, note=f"{what}, boot file {boot.bootfile} ({boot.reason})")
-    level = Level.WARNING if isinstance(decision, Wait) else Level.INFO
+    boots = f"boot file {boot.bootfile} ({boot.reason})" if boot else f"nothing to boot: {decision.reason}"
     return Reply(
-        message=message, stage=stage, note=f"{what}, nothing to boot: {decision.reason}", level=level
+        message=message,
+        note=f"{verb} {address or request.ciaddr}, {boots}",
+        stage=Stage.OFFER if kind is MessageType.OFFER else Stage.ACK if address else None,
+        level=Level.WARNING if isinstance(decision, Wait) else Level.INFO,
+        leases=leases,
+        offer=offer,
     )
 
 
 def _refuse(x: _Exchange, reason: str, leases: tuple[Lease, ...] = ()) -> Reply:
     """A NAK. Through a relay it must be broadcast, or the client wouldn't take it (section 4.3.2)."""
     request = x.request
-    values = {
+    values: dict[int, bytes] = {
         Option.MESSAGE_TYPE: bytes([MessageType.NAK]),
         Option.SERVER_ID: options.address(x.network.server),
         Option.MESSAGE: options.text(reason),
@@ -279,7 +288,7 @@ def _refuse(x: _Exchange, reason: str, leases: tuple[Lease, ...] = ()) -> Reply:
         flags=request.flags | (BROADCAST_FLAG if x.relayed else 0),
         giaddr=request.giaddr,
         chaddr=request.chaddr,
-        options=MappingProxyType({int(code): value for code, value in values.items()}),
+        options=MappingProxyType(values),
     )
     return Reply(message=message, note=f"refused: {reason}", level=Level.WARNING, leases=leases)
 
@@ -307,9 +316,9 @@ def _options(
     asked = request.options.get(Option.PARAMETER_REQUEST_LIST)
     order = [code for code in asked if code in offered] if asked else list(offered)
     order += [code for code in (*ALWAYS_SENT, *boot) if code in offered]
-    echoed = {int(code): request.options[code] for code in ECHOED if request.options.get(code)}
+    echoed = {code: request.options[code] for code in ECHOED if code in request.options}
     values = head | {code: offered[code] for code in order if code not in head} | echoed
-    return {int(code): value for code, value in values.items() if value and boot.get(code) != b""}
+    return {code: value for code, value in values.items() if value and boot.get(code) != b""}
 
 
 def _network_options(x: _Exchange) -> dict[int, bytes]:
@@ -333,11 +342,11 @@ def _network_options(x: _Exchange) -> dict[int, bytes]:
 def _boot_options(decision: Decision) -> dict[int, bytes]:
     if not isinstance(decision, NetBoot):
         return {}
-    named = {
+    named: dict[int, bytes] = {
         Option.TFTP_SERVER_NAME: options.text(str(decision.server)),
         Option.BOOT_FILE_NAME: options.text(decision.bootfile),
     }
-    return {int(code): value for code, value in (named | dict(decision.options)).items()}
+    return {**named, **decision.options}
 
 
 def _lease_seconds(x: _Exchange) -> int:

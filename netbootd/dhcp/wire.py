@@ -5,8 +5,9 @@ alone (a malformed option would hide those after it, 52 isn't read, a value over
 they lack is here: the walk over the options, RFC 3396's pieces, option 52, and every bound.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from ipaddress import IPv4Address
 from types import MappingProxyType
 
@@ -20,6 +21,8 @@ SHORTEST = 240
 """The header and the magic cookie; no DHCP message is shorter (RFC 2131 section 2)."""
 LONGEST = 4096
 """Octets of a request that are looked at; real ones stay below one Ethernet frame."""
+LONGEST_PIECE = 255
+"""Octets that one option's length can tell of."""
 MINIMUM = 300
 """What a BOOTP client may insist on (RFC 1542 section 2.1); replies are padded to it."""
 UNKNOWN_LIMIT = 548
@@ -149,10 +152,10 @@ def decode_any(octets: bytes) -> Message:
         xid=head["xid"],
         secs=head["secs"],
         flags=int(head["flags"]),
-        ciaddr=IPv4Address(head["ciaddr"]),
-        yiaddr=IPv4Address(head["yiaddr"]),
-        siaddr=IPv4Address(head["siaddr"]),
-        giaddr=IPv4Address(head["giaddr"]),
+        ciaddr=_address(head["ciaddr"]),
+        yiaddr=_address(head["yiaddr"]),
+        siaddr=_address(head["siaddr"]),
+        giaddr=_address(head["giaddr"]),
         chaddr=mac,
         sname=b"" if overload & _OVERLOADED_SNAME else head["sname"].partition(b"\0")[0],
         file=b"" if overload & _OVERLOADED_FILE else head["file"].partition(b"\0")[0],
@@ -181,7 +184,12 @@ def encode(message: Message) -> bytes:
     octets = b""
     for part in _HEADER:
         octets = part.addfield(_PROTOTYPE, octets, values[part.name])
-    pieces = [piece for option in _wire_order(message.options) for piece in _pieces(*option)]
+    pieces: list[tuple[int, bytes]] = []
+    for code, value in _wire_order(message.options):
+        if len(value) <= LONGEST_PIECE:
+            pieces.append((code, value))
+        else:  # RFC 3396: a longer value is several options of the same number
+            pieces += [(code, value[i : i + LONGEST_PIECE]) for i in range(0, len(value), LONGEST_PIECE)]
     octets += dhcpmagic + _OPTIONS.i2m(None, [*pieces, "end"])
     return bytes(octets).ljust(MINIMUM, b"\0")
 
@@ -257,10 +265,11 @@ def _wire_order(options: Mapping[int, bytes]) -> list[tuple[int, bytes]]:
     return sorted(options.items(), key=lambda option: _PLACES.get(option[0], 0))
 
 
-def _pieces(code: int, value: bytes) -> Iterable[tuple[int, bytes]]:
-    """RFC 3396: a value over 255 octets is several options of the same number."""
-    return [(int(code), value[i : i + 255]) for i in range(0, len(value), 255)] or [(int(code), b"")]
-
-
 def _size(value: bytes) -> int:
-    return len(value) + 2 * max(1, -(-len(value) // 255))
+    return len(value) + 2 * max(1, -(-len(value) // LONGEST_PIECE))
+
+
+@lru_cache(maxsize=4096)
+def _address(dotted: str) -> IPv4Address:
+    """Reading an address costs as much as reading the rest of the header, and most are 0.0.0.0."""
+    return IPv4Address(dotted)
