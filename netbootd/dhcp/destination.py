@@ -50,11 +50,11 @@ def of(request: Message, reply: Message, source_port: int) -> Destination:
     return Destination(Way.BROADCAST, BROADCAST, CLIENT_PORT, reply.chaddr)
 
 
-def datagram(source: IPv4Address, to: Destination, payload: bytes) -> bytes:
-    """An IPv4 and UDP datagram from the server's port, both checksums filled in (RFC 791, RFC 768)."""
+def datagram(source: IPv4Address, to: Destination, payload: bytes, source_port: int = SERVER_PORT) -> bytes:
+    """An IPv4 and UDP datagram, by default from the server's port, with both checksums (RFC 791, RFC 768)."""
     length = 8 + len(payload)
     addresses = source.packed + to.address.packed
-    udp = struct.pack("!HHHH", SERVER_PORT, to.port, length, 0)
+    udp = struct.pack("!HHHH", source_port, to.port, length, 0)
     checksum = _checksum(addresses + struct.pack("!BBH", 0, _UDP, length) + udp + payload) or 0xFFFF
     head = struct.pack("!BBHHHBBH", 0x45, 0, 20 + length, 0, _DONT_FRAGMENT, _TTL, _UDP, 0) + addresses
     head = head[:10] + struct.pack("!H", _checksum(head)) + head[12:]
