@@ -18,6 +18,7 @@ from netbootd.errors import UserError
 DEFAULT_CONFIG = Path("/etc/netbootd/netbootd.toml")
 
 COMMANDS: dict[str, tuple[str, str]] = {
+    "setup": ("setup", "Write netbootd.toml for this head node."),
     "image": ("image", "Build, import and choose what nodes boot."),
     "node": ("node", "Register machines and see who they are."),
     "profile": ("profile", "Settings that nodes share."),
@@ -25,6 +26,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "why": ("why", "Follow a machine's last boot: where it stopped, and what to check."),
     "explain": ("explain", "What a machine would be told, file by file, without a packet on the wire."),
     "apply": ("apply", "Bring node files, exports and the head node's own files up to date."),
+    "doctor": ("doctor", "Look for what keeps nodes from booting; each finding with what mends it."),
 }
 """Command -> its module here, its help in a line. In the order in which a newcomer needs them."""
 

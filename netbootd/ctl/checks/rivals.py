@@ -1,0 +1,129 @@
+"""Another DHCP server on a network of ours: asked for by a DISCOVER of our own, and listened for.
+
+Its answers race ours: a node that takes them gets no boot file, or somebody else's. The request goes out at
+the link layer and answers are read there, so that no port has to be free and no address is needed.
+"""
+
+import secrets
+import select
+import socket
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+
+from netbootd.ctl.checks.finding import Context, Finding, note, ok, wrong
+from netbootd.dhcp.destination import CLIENT_PORT, SERVER_PORT, Destination, Way, datagram
+from netbootd.dhcp.options import MessageType, Option
+from netbootd.dhcp.wire import BOOTREPLY, BOOTREQUEST, BROADCAST_FLAG, Message, WireError, decode_any, encode
+from netbootd.links import Interface
+from netbootd.network import DhcpMode, Network
+from netbootd.node import Mac
+
+LISTEN = 5.0
+"""Seconds; dnsmasq looks for three whether an address is in use before it offers it."""
+AGAIN = 2.0
+ETH_P_IP = 0x0800
+BROADCAST_MAC = Mac.from_octets(b"\x02" + bytes(5))
+_EVERYBODY = b"\xff" * 6
+
+
+@dataclass(frozen=True, slots=True)
+class Rival:
+    """A server that answered; `address` is its option 54, or where the packet came from."""
+
+    interface: str
+    address: IPv4Address
+    mac: str
+    offered: IPv4Address
+
+
+def rivals(context: Context) -> list[Finding]:
+    """Ask on each network, all at once."""
+    links = {link.name: link for link in context.links}
+    asked = [
+        (network, links[network.interface])
+        for network in context.networks
+        if network.dhcp is not DhcpMode.OFF and network.interface in links and links[network.interface].up
+    ]
+    if not asked:
+        return []
+    if not context.root:
+        return [note("another DHCP server can be looked for by root only")]
+    heard = list(_heard(asked))
+    found = []
+    for network, link in asked:
+        others = {r.address: r for r in heard if r.interface == link.name and r.address != network.server}
+        for rival in others.values():
+            found += _finding(network, rival)
+        if not others:
+            found.append(ok(f"no other DHCP server answered on {link.name} in {LISTEN:.0f} s"))
+    return found
+
+
+def _finding(network: Network, rival: Rival) -> list[Finding]:
+    who = f"{rival.address} ({rival.mac})" if rival.mac else str(rival.address)
+    text = f"another DHCP server answers on {network.interface}: {who} offered {rival.offered}"
+    if network.dhcp is DhcpMode.PROXY:
+        return [ok(text + "; netbootd adds what to boot")]
+    return [wrong(text, "switch it off, or its DHCP for this wire; two servers race for every node")]
+
+
+def _heard(asked: list[tuple[Network, Interface]]) -> Iterator[Rival]:
+    """Send, listen, send again, listen. Raises OSError where sockets aren't allowed."""
+    xid = secrets.randbits(32)
+    sockets: dict[socket.socket, Interface] = {}
+    try:
+        for _, link in asked:
+            opened = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(ETH_P_IP))
+            opened.bind((link.name, ETH_P_IP))
+            sockets[opened] = link
+        deadline = time.monotonic() + LISTEN
+        next_send = time.monotonic()
+        while (now := time.monotonic()) < deadline:
+            if now >= next_send:
+                next_send = now + AGAIN
+                for opened, link in sockets.items():
+                    opened.sendto(_discover(link, xid), (link.name, ETH_P_IP, 0, 0, _EVERYBODY))
+            ready, _, _ = select.select(list(sockets), [], [], min(next_send, deadline) - now)
+            for opened in ready:
+                packet, sender = opened.recvfrom(4096)
+                if rival := _answer(packet, sender, sockets[opened], xid):
+                    yield rival
+    finally:
+        for opened in sockets:
+            opened.close()
+
+
+def _discover(link: Interface, xid: int) -> bytes:
+    """A DISCOVER from the interface's own card: a server that knows its clients may answer no other."""
+    message = Message(
+        op=BOOTREQUEST,
+        xid=xid,
+        chaddr=link.mac or BROADCAST_MAC,
+        flags=BROADCAST_FLAG,
+        options={
+            Option.MESSAGE_TYPE: bytes([MessageType.DISCOVER]),
+            Option.PARAMETER_REQUEST_LIST: bytes((1, 3, 54)),
+        },
+    )
+    everybody = Destination(Way.BROADCAST, IPv4Address("255.255.255.255"), SERVER_PORT, BROADCAST_MAC)
+    return datagram(IPv4Address(0), everybody, encode(message), CLIENT_PORT)
+
+
+def _answer(packet: bytes, sender: tuple[object, ...], link: Interface, xid: int) -> Rival | None:
+    """The rival that an IPv4 packet is an OFFER of, to us; None for all others."""
+    header = (packet[0] & 0x0F) * 4 if packet else 0
+    if len(packet) < header + 8 or packet[9] != socket.IPPROTO_UDP:
+        return None
+    if int.from_bytes(packet[header : header + 2], "big") != SERVER_PORT:
+        return None
+    try:
+        message = decode_any(packet[header + 8 :])
+    except WireError:
+        return None
+    if message.op != BOOTREPLY or message.xid != xid:
+        return None
+    source = message.address(Option.SERVER_ID) or IPv4Address(packet[12:16])
+    mac = sender[4]
+    return Rival(link.name, source, mac.hex(":") if isinstance(mac, bytes) else "", message.yiaddr)

@@ -1,0 +1,81 @@
+"""What other packages have to bring: the loaders, an NFS server, the commands that netbootd calls."""
+
+import shutil
+from pathlib import Path
+
+from netbootd.boot.loaders import LOADERS
+from netbootd.ctl.checks.finding import Context, Finding, ok, warning, wrong
+from netbootd.ctl.checks.ports import owners_of
+
+NFS_PORT = 2049
+RPCBIND_PORT = 111
+KERNEL_THREADS = Path("/proc/fs/nfsd/threads")
+
+
+def loaders(_: Context) -> list[Finding]:
+    """The files that firmware is given first."""
+    missing = [loader for loader in LOADERS.values() if not any(path.is_file() for path in loader.paths)]
+    if not missing:
+        return [ok(", ".join(LOADERS))]
+    return [
+        wrong(f"the loader {loader.name} isn't installed", f"apt-get install {loader.package}")
+        for loader in missing
+    ]
+
+
+def nfs_server(context: Context) -> list[Finding]:
+    """The server that netbootd.toml names: installed, running, answering at its port."""
+    kernel = context.config.nfs.server == "kernel"
+    found = _kernel() if kernel else _ganesha(context)
+    if context.config.nfs.version == "3" and not owners_of("tcp", RPCBIND_PORT, context.networks[0].server):
+        found.append(
+            wrong("rpcbind doesn't run, which NFS 3 needs", 'apt-get install rpcbind, or version = "4.2"')
+        )
+    return found or [ok(f"the {'kernel' if kernel else 'NFS-Ganesha'} server runs")]
+
+
+def commands(_: Context) -> list[Finding]:
+    """Commands without which some of netbootctl fails."""
+    wanted = {"ssh-keygen": ("openssh-client", "node add"), "mmdebstrap": ("mmdebstrap", "image build")}
+    found = []
+    for command, (package, what) in wanted.items():
+        if shutil.which(command) is None:
+            level = wrong if command == "ssh-keygen" else warning
+            found.append(level(f"{command} isn't installed; `{what}` needs it", f"apt-get install {package}"))
+    return found
+
+
+def _kernel() -> list[Finding]:
+    if shutil.which("exportfs") is None:
+        return [wrong("the kernel's NFS server isn't installed", "apt-get install nfs-kernel-server")]
+    try:
+        threads = int(KERNEL_THREADS.read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        threads = 0
+    if threads == 0:
+        return [
+            wrong(
+                "the kernel's NFS server doesn't run",
+                'systemctl enable --now nfs-server   (this kernel has none? server = "ganesha")',
+            )
+        ]
+    return []
+
+
+def _ganesha(context: Context) -> list[Finding]:
+    nfs = context.config.nfs
+    if shutil.which("ganesha.nfsd") is None:
+        return [wrong("NFS-Ganesha isn't installed", "apt-get install nfs-ganesha nfs-ganesha-vfs")]
+    start = f"ganesha.nfsd -f {nfs.ganesha_config} -p {nfs.ganesha_pid}"
+    try:
+        pid = int(nfs.ganesha_pid.read_text(encoding="ascii"))
+        name = Path(f"/proc/{pid}/comm").read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        name = ""
+    if not name.startswith("ganesha"):
+        return [wrong(f"NFS-Ganesha doesn't run (nothing by {nfs.ganesha_pid})", start)]
+    if context.root and context.networks and not owners_of("tcp", NFS_PORT, context.networks[0].server):
+        return [
+            wrong(f"NFS-Ganesha runs and doesn't answer at TCP port {NFS_PORT}", f"stop it, then {start}")
+        ]
+    return []

@@ -1,0 +1,64 @@
+"""The interfaces that netbootd.toml names: there, up, with the address, with a cable; and the way out."""
+
+from collections.abc import Iterator
+from difflib import get_close_matches
+from pathlib import Path
+
+from netbootd.config import NetworkSettings
+from netbootd.ctl.checks.finding import Context, Finding, ok, warning, wrong
+from netbootd.links import Interface
+
+FORWARDING = Path("/proc/sys/net/ipv4/ip_forward")
+
+
+def interfaces(context: Context) -> list[Finding]:
+    """Each network's interface."""
+    by_name = {link.name: link for link in context.links}
+    found: list[Finding] = []
+    for settings in context.config.network:
+        link = by_name.get(settings.interface)
+        if link is None:
+            found.append(_missing(settings.interface, by_name))
+        else:
+            found += list(_of_link(settings, link)) or [_fine(settings, link)]
+    return found
+
+
+def forwarding(context: Context) -> list[Finding]:
+    """A head node that nodes are told to go through has to let them through."""
+    if FORWARDING.read_text(encoding="ascii").strip() == "1":
+        return []
+    mend = "sysctl -w net.ipv4.ip_forward=1   (and in /etc/sysctl.d/ to keep it)"
+    return [
+        warning(f"this machine is the router of {network.interface}, and doesn't forward packets", mend)
+        for network in context.networks
+        if network.router == network.server
+    ]
+
+
+def _missing(name: str, by_name: dict[str, Interface]) -> Finding:
+    wired = [n for n, link in by_name.items() if link.mac is not None]
+    close = get_close_matches(name, wired, 1)
+    there = f"did you mean {close[0]}?" if close else f"this machine has {', '.join(wired) or 'none'}"
+    return wrong(
+        f"there is no interface {name}; {there}", "netbootctl setup, or set `interface` in netbootd.toml"
+    )
+
+
+def _of_link(settings: NetworkSettings, link: Interface) -> Iterator[Finding]:
+    name, wanted = link.name, settings.address
+    if not link.up:
+        yield wrong(f"{name} is down", f"ip link set {name} up")
+    elif not link.carrier:
+        yield wrong(
+            f"{name} has no link: no cable, or nothing powered at its other end", "plug it into the switch"
+        )
+    if wanted is None and not link.addresses:
+        yield wrong(f"{name} has no IPv4 address", f"ip address add 10.77.0.1/24 dev {name}   (or another)")
+    elif wanted is not None and wanted not in link.addresses:
+        has = ", ".join(map(str, link.addresses)) or "none"
+        yield wrong(f"{name} lacks its address {wanted}; it has {has}", f"ip address add {wanted} dev {name}")
+
+
+def _fine(settings: NetworkSettings, link: Interface) -> Finding:
+    return ok(f"{link.name} is up with {settings.address or link.addresses[0]}")
