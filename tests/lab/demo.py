@@ -19,6 +19,7 @@ from types import FrameType
 from netbootd.errors import NetbootdError
 from netbootd.events import timeline
 from netbootd.node import Mac
+from netbootd.stage import Stage
 from tests.lab.head import CHECKOUT, IMAGE, HeadNode
 from tests.lab.machine import KINDS, Machine
 from tests.lab.namespace import HOME, Lab, why_no_namespaces
@@ -46,7 +47,9 @@ class Screen:
         began = time.monotonic()
         self.line(self._bold(f"[{self._number}/{STEPS}] {title}"))
         yield
-        self.line(f"      done in {time.monotonic() - began:.1f} s ({began - self._began:.0f} s before it)")
+        self.line(
+            f"      done in {time.monotonic() - began:.1f} s ({time.monotonic() - self._began:.0f} s in all)"
+        )
 
     def line(self, text: str) -> None:
         """A line that stays."""
@@ -80,6 +83,7 @@ class Watch:
     def __init__(self, head: HeadNode, screen: Screen, machine: Machine) -> None:
         self.machine = machine
         self.up_after: float | None = None
+        self.ready = False
         self._events = head.state / "registry" / "events.db"
         self._screen = screen
         self._shown = 0
@@ -93,6 +97,7 @@ class Watch:
             if event.time >= self._on:
                 stage = event.stage.value if event.stage else event.level.value
                 self._last = stage
+                self.ready |= event.stage is Stage.READY
                 self._say(event.time - self._on, stage, event.text)
         if self.up_after is None:
             if f"{self.machine.name} login:" in self.machine.output():
@@ -189,7 +194,7 @@ def _until_ready(watch: Watch) -> None:
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         watch.look()
-        if str(watch).endswith(": ready"):
+        if watch.ready:
             return
         time.sleep(0.5)
     raise LabError(f"{watch.machine.name} answers, but never reported `ready`")
