@@ -29,9 +29,13 @@ class Head:
         self.templates = directory / "templates"
         for made in (self.etc / "ssh_config.d", self.etc / "ssh", self.templates):
             made.mkdir(parents=True, exist_ok=True)
-        (self.etc / "hosts").write_text("127.0.0.1 localhost\n")
-        (self.etc / "ssh" / "ssh_host_ed25519_key.pub").write_text(f"{HEAD_KEY} root@head\n")
-        (directory / "admin.pub").write_text(f"{ADMIN_KEY}\n")
+        for path, text in (
+            (self.etc / "hosts", "127.0.0.1 localhost"),
+            (self.etc / "ssh" / "ssh_host_ed25519_key.pub", f"{HEAD_KEY} root@head"),
+            (directory / "admin.pub", ADMIN_KEY),
+        ):
+            if not path.exists():
+                path.write_text(f"{text}\n")
         self.config = Config.model_validate(
             {
                 "state_dir": str(directory / "state"),
