@@ -65,6 +65,7 @@ def installed(made_once: Path, tmp_path: Path) -> Path:
 
 def test_all_that_is_put_in_place_is_taken_away_again_and_the_state_is_kept(installed: Path) -> None:
     assert outside(files(installed)) == {
+        "etc/fish/completions/netbootctl.fish",
         "etc/netbootd/netbootd.toml",
         "usr/local/bin/netbootctl",
         "usr/local/bin/netbootd",
@@ -74,7 +75,6 @@ def test_all_that_is_put_in_place_is_taken_away_again_and_the_state_is_kept(inst
         "usr/local/lib/sysusers.d/netbootd.conf",
         "usr/local/lib/tmpfiles.d/netbootd.conf",
         "usr/local/share/bash-completion/completions/netbootctl",
-        "usr/local/share/fish/vendor_completions.d/netbootctl.fish",
         "usr/local/share/zsh/site-functions/_netbootctl",
     }
     state = installed / "var/lib/netbootd/registry/registry.db"
@@ -120,6 +120,12 @@ def test_tab_completes_commands_in_bash(made_once: Path, tmp_path: Path) -> None
     )
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False)
     assert done.stdout == "apply\n", done.stderr
+
+
+def test_tab_completes_commands_in_zsh(made_once: Path) -> None:
+    """compinit looks for the name of the command in the first line of a file and nowhere else."""
+    text = (made_once / "usr/local/share/zsh/site-functions/_netbootctl").read_text()
+    assert text.startswith("#compdef netbootctl\n")
 
 
 def test_installing_again_follows_a_new_version_where_nothing_was_edited(installed: Path) -> None:

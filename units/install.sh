@@ -26,7 +26,7 @@ UNITS=$LIB/systemd/system
 UNIT_NAMES='netbootd.service netbootd-apply.path netbootd-apply.service'
 BASH_COMPLETION=$SHARE/bash-completion/completions/netbootctl
 ZSH_COMPLETION=$SHARE/zsh/site-functions/_netbootctl
-FISH_COMPLETION=$SHARE/fish/vendor_completions.d/netbootctl.fish
+FISH_COMPLETION=/etc/fish/completions/netbootctl.fish # under /usr/local fish looks in a desktop only
 
 say() { echo "==> $*"; }
 
@@ -119,7 +119,9 @@ completions() {
         esac
         mkdir -p "${file%/*}"
         _NETBOOTCTL_COMPLETE=source_$shell "$DESTDIR$HOME_DIR/bin/python" -I -c \
-            'import sys; from netbootd.ctl import main; sys.exit(main())' >"$file"
+            'import sys; from netbootd.ctl import main; sys.exit(main())' |
+            sed '/./,$!d' >"$file" # zsh wants #compdef in the first line
+        [ -s "$file" ] || fail "netbootctl doesn't say how $shell completes it"
     done
     # zsh runs this file at the first TAB, which shouldn't be lost.
     echo '_netbootctl_completion "$@"' >>"$DESTDIR$ZSH_COMPLETION"
@@ -223,7 +225,9 @@ uninstall_all() {
     rm -f "$DESTDIR$BIN/netbootd" "$DESTDIR$BIN/netbootctl"
     rm -f "$DESTDIR$BASH_COMPLETION" "$DESTDIR$ZSH_COMPLETION" "$DESTDIR$FISH_COMPLETION"
     rm -rf "$DESTDIR$HOME_DIR" "$DESTDIR/run/netbootd" "$DESTDIR/var/cache/netbootd"
-    rmdir "$DESTDIR/etc/netbootd/templates" "$DESTDIR/etc/netbootd" 2>/dev/null || true
+    for directory in /etc/netbootd/templates /etc/netbootd /etc/fish/completions /etc/fish; do
+        rmdir "$DESTDIR$directory" 2>/dev/null || true
+    done
     if systemd_runs; then
         systemctl daemon-reload
         # shellcheck disable=SC2086  # a list of names
