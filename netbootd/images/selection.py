@@ -1,4 +1,4 @@
-"""Which of an image's kernel modules go into its small initrd, and whether its kernel fits a diskless node."""
+"""Which of an image's kernel modules its small initrd carries; whether its kernel can serve a diskless node."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
