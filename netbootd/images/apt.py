@@ -70,22 +70,18 @@ class Archives:
 
 
 def archives(suite: str, machine: Iterable[Source], mirror: str | None = None) -> Archives:
-    """The archives for `suite`: from `mirror` where one is given, else as the `machine` itself has them.
+    """The archives for `suite`, as this `machine` has them; the `mirror` given replaces the main one.
 
     Of the machine's sources only Debian's own archives count; where it has none, deb.debian.org is asked.
     """
-    if mirror is not None:
-        beside = re.sub(r"/debian/?$", "/debian-security", mirror)
-        return Archives(mirror.rstrip("/"), beside if beside != mirror else "", suite)
     known = list(machine)
     main = [source for source in known if _is_debian(source, _MIRROR_PATHS)]
-    security = [
-        source for source in known if _is_debian(source, _SECURITY_PATHS) or _is_security_host(source)
-    ]
+    security = [source for source in known if _is_security(source)]
     components = {component for source in main for component in source.components}
+    fallback = "" if main else DEFAULT_SECURITY
     return Archives(
-        main[0].uri if main else DEFAULT_MIRROR,
-        security[0].uri if security else DEFAULT_SECURITY,
+        (mirror or (main[0].uri if main else DEFAULT_MIRROR)).rstrip("/"),
+        security[0].uri if security else fallback,
         suite,
         tuple(c for c in _COMPONENTS if c in components) or ("main",),
     )
@@ -181,5 +177,5 @@ def _is_debian(source: Source, paths: tuple[str, ...]) -> bool:
     )
 
 
-def _is_security_host(source: Source) -> bool:
-    return urlsplit(source.uri).hostname in _SECURITY_HOSTS
+def _is_security(source: Source) -> bool:
+    return _is_debian(source, _SECURITY_PATHS) or urlsplit(source.uri).hostname in _SECURITY_HOSTS
