@@ -30,6 +30,7 @@ PURE = {
     "netbootd.dhcp.reservation",
     "netbootd.dhcp.leasebook",
     "netbootd.dhcp.destination",
+    "netbootd.dhcp.throttle",
     "netbootd.tftp.options",
     "netbootd.tftp.session",
     "netbootd.nfs.exports",
