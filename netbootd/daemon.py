@@ -79,9 +79,10 @@ class Daemon:
         tasks = [
             asyncio.create_task(self._follow_links()),
             asyncio.create_task(self._flush_events()),
-            asyncio.create_task(self._ask_for_apply()),
             asyncio.create_task(self._stopping.wait()),
         ]
+        if directory := os.environ.get("RUNTIME_DIRECTORY"):
+            tasks.append(asyncio.create_task(self._ask_for_apply(Path(directory.split(":")[0]) / "apply")))
         if interval := service_manager.watchdog_interval():
             tasks.append(asyncio.create_task(_feed_watchdog(interval / 2)))
         try:
@@ -223,20 +224,15 @@ class Daemon:
             await asyncio.sleep(FLUSH_EVERY)
             self._events.flush()
 
-    async def _ask_for_apply(self) -> None:
+    async def _ask_for_apply(self, request: Path) -> None:
         """Have root's helper bring exports and node files up to date, now and after each change."""
-        directory = os.environ.get("RUNTIME_DIRECTORY", "")
-        if not directory:  # not started by its unit: nobody would answer, and a task that ends is the end
-            await self._stopping.wait()
-            return
-        request = Path(directory.split(":")[0]) / "apply"
         applied: tuple[int, int] | None = None
         while True:
             version = self._head.registry.version
             if version != applied:
                 applied = version
                 try:
-                    request.touch()
+                    await asyncio.to_thread(request.touch)
                 except OSError as error:
                     log.warning("can't ask for exports and node files: %s; run `netbootctl apply`", error)
             await asyncio.sleep(LOOK_EVERY)

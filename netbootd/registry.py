@@ -5,7 +5,6 @@ daemon and netbootctl open it at the same time: WAL keeps readers and the one wr
 way, and `version` tells a reader whether what it memoised still holds.
 """
 
-import os
 import secrets
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -16,7 +15,8 @@ from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any, Self
 
-from netbootd.errors import HostError, UserError
+from netbootd import database
+from netbootd.errors import UserError
 from netbootd.lease import Lease, LeaseState
 from netbootd.network import Network, network_of
 from netbootd.node import Mac, Node, RootMode
@@ -75,25 +75,7 @@ class Registry:
     @classmethod
     def open(cls, path: Path) -> Self:
         """Open or create the registry at `path`; raises HostError where that fails."""
-        try:
-            path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
-            with _as_owner_of(path.parent):
-                db = sqlite3.connect(path, timeout=10, isolation_level=None)
-                db.execute("PRAGMA journal_mode = WAL")
-                db.execute("PRAGMA synchronous = FULL")
-                db.execute("PRAGMA foreign_keys = ON")
-                _ensure_schema(db, path)
-        except (PermissionError, sqlite3.OperationalError) as error:
-            mine = os.geteuid() == 0
-            hint = (
-                f"give it to the owner of {path.parent}" if mine else "run as root, or as the daemon's user"
-            )
-            raise HostError(f"can't open the registry {path}: {error}", hint) from error
-        except (OSError, sqlite3.DatabaseError) as error:
-            raise HostError(
-                f"can't use the registry {path}: {error}", "restore it from a backup, or move it away"
-            ) from error
-        return cls(db)
+        return cls(database.open_durable(path, SCHEMA, files("netbootd").joinpath("schema.sql").read_text()))
 
     def close(self) -> None:
         """Close the file."""
@@ -322,20 +304,11 @@ class Registry:
 
     @contextmanager
     def _transaction(self, *, counts: bool = True) -> Iterator[sqlite3.Connection]:
-        try:
-            self._db.execute("BEGIN IMMEDIATE")
+        with database.transaction(self._db, "the registry"):
             yield self._db
             if counts:
                 self._db.execute("UPDATE version SET number = number + 1")
-                self._writes += 1
-            self._db.execute("COMMIT")
-        except sqlite3.OperationalError as error:
-            raise HostError(
-                f"can't write the registry: {error}", "is the disk full, or do you lack the right?"
-            ) from error
-        finally:
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
+        self._writes += counts
 
     def _select(self, where: str, *values: str | int) -> list[Node]:
         rows = self._db.execute(
@@ -480,41 +453,3 @@ def _machine_id() -> str:
     bits[6] = bits[6] & 0x0F | 0x40
     bits[8] = bits[8] & 0x3F | 0x80
     return bits.hex()
-
-
-def _ensure_schema(db: sqlite3.Connection, path: Path) -> None:
-    db.execute("BEGIN IMMEDIATE")
-    try:
-        found = db.execute("PRAGMA user_version").fetchone()[0]
-        if found > SCHEMA:
-            raise HostError(
-                f"the registry {path} was written by a newer netbootd (schema {found})",
-                "install that version",
-            )
-        if found == 0:
-            for statement in files("netbootd").joinpath("schema.sql").read_text().split(";\n"):
-                if statement.strip():
-                    db.execute(statement)
-            db.execute(f"PRAGMA user_version = {SCHEMA}")
-        db.execute("COMMIT")
-    finally:
-        if db.in_transaction:
-            db.execute("ROLLBACK")
-
-
-@contextmanager
-def _as_owner_of(directory: Path) -> Iterator[None]:
-    """Let root open files in the daemon's directory with the daemon's rights.
-
-    What root makes there is then the daemon's, and a link that somebody who got hold of the daemon planted
-    there leads root nowhere. SQLite keeps the files open that it opens at the first transaction.
-    """
-    owner = directory.stat().st_uid
-    if os.geteuid() != 0 or owner == 0:
-        yield
-        return
-    os.seteuid(owner)
-    try:
-        yield
-    finally:
-        os.seteuid(0)

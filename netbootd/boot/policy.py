@@ -19,7 +19,7 @@ def decide(client: Client, node: Node | None, network: Network, generation: Gene
     if network.pool is None:
         return Ignore(reason=f"{client.mac} isn't registered, and {network.interface} has no pool")
     firmware = family.name if family else ""
-    return LocalBoot(firmware=firmware, reason="not registered: an address from the pool, nothing to boot")
+    return LocalBoot(firmware=firmware, reason="it isn't registered")
 
 
 def _for_node(

@@ -1,0 +1,88 @@
+"""SQLite files that keep what was acknowledged: how they are opened, created and written."""
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from netbootd.errors import HostError
+
+PATIENCE = 10.0
+"""Seconds that a writer waits for another one; each verb takes milliseconds."""
+
+
+def open_durable(path: Path, version: int, schema: str) -> sqlite3.Connection:
+    """Open or create the file so that a transaction that returned is on the disk.
+
+    `schema` makes a new file's tables, its statements ended by `;` and a line break; `version` (1 and up) is
+    kept in the file. Raises HostError for a file that can't be opened, is no database, or is newer than us.
+    """
+    try:
+        path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
+        with _as_owner_of(path.parent):
+            db = sqlite3.connect(path, timeout=PATIENCE, isolation_level=None)
+            db.execute("PRAGMA journal_mode = WAL")
+            db.execute("PRAGMA synchronous = FULL")
+            db.execute("PRAGMA foreign_keys = ON")
+            found = _ensure_schema(db, version, schema)
+    except (PermissionError, sqlite3.OperationalError) as error:
+        mine = os.geteuid() == 0
+        hint = f"give it to the owner of {path.parent}" if mine else "run as root, or as the daemon's user"
+        raise HostError(f"can't open {path}: {error}", hint) from error
+    except (OSError, sqlite3.DatabaseError) as error:
+        raise HostError(f"can't use {path}: {error}", "restore it from a backup, or move it away") from error
+    if found > version:
+        db.close()
+        raise HostError(f"{path} was written by a newer netbootd (schema {found})", "install that version")
+    return db
+
+
+@contextmanager
+def transaction(db: sqlite3.Connection, what: str) -> Iterator[None]:
+    """All that happens inside, or nothing; on the disk when it ends. Raises HostError where writing fails."""
+    try:
+        db.execute("BEGIN IMMEDIATE")
+        yield
+        db.execute("COMMIT")
+    except sqlite3.OperationalError as error:
+        raise HostError(
+            f"can't write {what}: {error}", "is the disk full, or do you lack the right?"
+        ) from error
+    finally:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+
+
+def _ensure_schema(db: sqlite3.Connection, version: int, schema: str) -> int:
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        found: int = db.execute("PRAGMA user_version").fetchone()[0]
+        if found == 0:
+            for statement in schema.split(";\n"):
+                if statement.strip():
+                    db.execute(statement)
+            db.execute(f"PRAGMA user_version = {version:d}")
+        db.execute("COMMIT")
+    finally:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+    return found
+
+
+@contextmanager
+def _as_owner_of(directory: Path) -> Iterator[None]:
+    """Let root open files in the daemon's directory with the daemon's rights.
+
+    What root makes there is then the daemon's, and a link that somebody who got hold of the daemon planted
+    there leads root nowhere. SQLite keeps the files open that it opens at the first transaction.
+    """
+    owner = directory.stat().st_uid
+    if os.geteuid() != 0 or owner == 0:
+        yield
+        return
+    os.seteuid(owner)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
