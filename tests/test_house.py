@@ -35,6 +35,8 @@ PURE = {
     "netbootd.tftp.session",
     "netbootd.nfs.exports",
     "netbootd.files.tree",
+    "netbootd.files.block",
+    "netbootd.files.cluster",
 }
 IMPURE_LIBRARIES = {
     *("socket", "os", "sqlite3", "logging", "time", "asyncio", "subprocess", "threading", "select", "fcntl"),

@@ -1,5 +1,7 @@
 """The kernel's NFS server: one file in /etc/exports.d, and `exportfs -ra` when it has changed."""
 
+import os
+import shutil
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,20 +26,22 @@ def reload() -> tuple[str, ...]:
 
     Raises HostError where exportfs is missing or refuses.
     """
+    # After a bare `su`, root's PATH lacks the sbin directories.
+    command = shutil.which("exportfs", path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin")
+    if command is None:
+        raise HostError(
+            "exportfs isn't installed: the kernel's NFS server can't be told what to export",
+            'apt-get install nfs-kernel-server, or set `server = "ganesha"` under [nfs]',
+        )
     try:
         done = subprocess.run(
-            ["exportfs", "-ra"],
+            [command, "-ra"],
             capture_output=True,
             text=True,
             errors="replace",
             timeout=SECONDS,
             check=False,
         )
-    except FileNotFoundError:
-        raise HostError(
-            "exportfs isn't installed: the kernel's NFS server can't be told what to export",
-            'apt-get install nfs-kernel-server, or set `server = "ganesha"` under [nfs]',
-        ) from None
     except subprocess.TimeoutExpired:
         raise HostError(
             f"exportfs -ra isn't done after {SECONDS} seconds", "run it by hand; is a name server away?"

@@ -1,6 +1,7 @@
 """The exports file, read by the real exportfs."""
 
 import re
+import sys
 from ipaddress import IPv4Network
 from pathlib import Path
 
@@ -73,10 +74,22 @@ def test_an_export_that_is_dropped_is_dropped_at_the_next_reload(lab: Lab, tmp_p
     assert set(told(lab, [two])[2]) == {str(two.path)}
 
 
-def test_a_missing_exportfs_is_said_with_the_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(HostError, match="nfs-kernel-server"):
-        exportfs.reload()
+@pytest.mark.net
+@pytest.mark.needs("exportfs")
+def test_exportfs_is_found_outside_of_path_and_a_missing_one_said_with_its_package(
+    lab: Lab, tmp_path: Path
+) -> None:
+    program = "from netbootd.nfs import exportfs; print(exportfs.reload())"
+
+    def reload() -> str:
+        done = lab.run([sys.executable, "-c", program], check=False, env={"PATH": "/usr/bin:/bin"})
+        return done.stdout + done.stderr
+
+    assert "()" in reload()
+    nothing = tmp_path / "nothing"
+    nothing.touch(mode=0o644)
+    lab.run(["sh", "-c", f"mount --bind {nothing} $(readlink -f $(command -v exportfs))"])
+    assert "apt-get install nfs-kernel-server" in reload()
 
 
 def test_what_exportfs_complains_of_is_passed_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
