@@ -63,11 +63,10 @@ async def snapshot() -> Snapshot:
         raise _unreadable(error) from None
 
 
-async def watch(settle: float = SETTLE) -> AsyncGenerator[Snapshot, None]:
+async def watch() -> AsyncGenerator[Snapshot, None]:
     """Yield what is there now, and again whenever it has changed; never ends by itself.
 
-    `settle`: seconds in which further changes are waited for. Raises HostError if the kernel refuses at
-    the very first; later it is asked again until it answers.
+    Raises HostError if the kernel refuses at the very first; later it is asked again until it answers.
     """
     shown: Snapshot | None = None
     while True:
@@ -84,7 +83,7 @@ async def watch(settle: float = SETTLE) -> AsyncGenerator[Snapshot, None]:
                         await changed.wait()
                         if listening.done():
                             listening.result()
-                        await asyncio.sleep(settle)
+                        await asyncio.sleep(SETTLE)
                         changed.clear()
                 finally:
                     listening.cancel()
