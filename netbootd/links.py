@@ -99,12 +99,16 @@ async def watch() -> AsyncGenerator[Snapshot, None]:
 
 async def _listen(route: "AsyncIPRoute", changed: Callable[[], None]) -> None:
     """Call `changed` for each batch of messages; ends with OSError when the socket is spent."""
+    from pyroute2.netlink.exceptions import NetlinkError  # noqa: PLC0415  see _open
+
     try:
         while True:  # get() ends after each batch
             batch = [message async for message in route.get()]
             if not batch:
                 raise ConnectionResetError("the netlink socket was closed")
             changed()
+    except NetlinkError as error:
+        raise OSError(*error.args) from None
     finally:
         changed()
 
