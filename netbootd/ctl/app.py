@@ -53,6 +53,8 @@ class _Nouns(TyperGroup):
         return super().resolve_command(ctx, args)
 
 
+INTERRUPTED = 130
+"""What newer versions of typer make of Ctrl-C: 128 + SIGINT, as a shell has it."""
 _USAGE: type[Exception] = cast(type[Exception], typer.BadParameter.__mro__[2])
 """What typer raises for a command line that it can't take, whether it brings click with it or imports it."""
 
@@ -93,10 +95,16 @@ def run(arguments: Sequence[str] | None = None) -> int:
         status = get_command(app).main(
             list(arguments) if arguments is not None else None, prog_name="netbootctl", standalone_mode=False
         )
+    except SystemExit as ended:
+        if isinstance(ended.__context__, BrokenPipeError):  # typer's own way with it is a plain 1
+            raise ended.__context__ from None
+        raise
     except typer.Abort:
         raise UserError("nothing was done") from None
     except _USAGE as error:
         raise _usage(error) from None
+    if status == INTERRUPTED:
+        raise KeyboardInterrupt
     return status if isinstance(status, int) else 0
 
 

@@ -1,9 +1,9 @@
 """`netbootctl apply`: keys, node files, exports and the head node's own files, as the registry wants them.
 
-Commands that change the registry or the images end with it, so that there is no step to forget.
+Commands that change the registry or the images end with it (see afterwards.py), so that there is no step to
+forget.
 """
 
-import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -59,7 +59,7 @@ def apply(
     if dry_run:
         for change in done.changes:
             say(str(change))
-    say(_summary(done.changes, "would be" if dry_run else ""))
+    say(_summary(done.changes, "would be" if dry_run else "taken out" if undo_ else "applied"))
     return None
 
 
@@ -80,17 +80,11 @@ def planned(head: Head, *, taking_out: bool = False) -> Iterator[Plan]:
         yield plan(inputs)
 
 
-def bring_up_to_date(head: Head, done: str) -> bool:
-    """Apply, where we may, after `done` was done; whether we did.
-
-    Raises HostError that says that this much is kept.
-    """
-    if os.geteuid() != 0:
-        say("left to do, as root: netbootctl apply")
-        return False
+def applied(head: Head, done: str) -> None:
+    """Apply after `done` was done. Raises HostError that says that this much is kept."""
     try:
         with planned(head) as wanted:
-            applied = _carried_out(wanted)
+            carried_out = _carried_out(wanted)
     except (NetbootdError, OSError) as error:
         message = error.message if isinstance(error, NetbootdError) else str(error)
         hint = error.hint if isinstance(error, NetbootdError) else ""
@@ -98,11 +92,10 @@ def bring_up_to_date(head: Head, done: str) -> bool:
             f"{done}, and that is kept; but it wasn't applied: {message}",
             f"{hint}; then netbootctl apply" if hint else "mend that, then netbootctl apply",
         ) from error
-    for warning in applied.warnings:
+    for warning in carried_out.warnings:
         warn(warning)
-    if applied.changes:
-        say(_summary(applied.changes))
-    return True
+    if carried_out.changes:
+        say(_summary(carried_out.changes))
 
 
 def _carried_out(wanted: Plan) -> Plan:
@@ -119,7 +112,7 @@ def _carried_out(wanted: Plan) -> Plan:
         return carry_out(wanted, tell)
 
 
-def _summary(changes: Sequence[Change], tense: str = "") -> str:
+def _summary(changes: Sequence[Change], how: str = "applied") -> str:
     """In a line: 2 keys made, 14 node files, /etc/hosts, NFS server told."""
     if not changes:
         return "nothing to apply: node files, exports and the head node's own files are up to date"
@@ -127,7 +120,7 @@ def _summary(changes: Sequence[Change], tense: str = "") -> str:
     words = [f"{count} {one if count == 1 else many}" for (one, many), count in counts.items()]
     words += [change.path.name for change in changes if isinstance(change, ChangeFile)]
     words += ["NFS server told" for change in changes if isinstance(change, Reload)]
-    return f"{tense or 'applied'}: {', '.join(words)}"
+    return f"{how}: {', '.join(words)}"
 
 
 def _kind(change: Change) -> tuple[str, str] | None:

@@ -2,6 +2,8 @@
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated
 
 import typer
@@ -35,15 +37,13 @@ def doctor(
     if not as_json:
         for name, finding in found:
             _show(name, finding)
-    for name, check in CHECKS.items() if context else ():
-        if quick and name == "dhcp":
-            continue
-        if name == "dhcp" and not as_json and sys.stdout.isatty():
-            say("           listening for other DHCP servers …")
-        for finding in _checked(check, context):
-            found.append((name, finding))
-            if not as_json:
-                _show(name, finding)
+    if context is not None:
+        for name, check in CHECKS.items():
+            if not (quick and name == "dhcp"):
+                fresh = [(name, finding) for finding in _checked(name, check, context)]
+                found += fresh
+                for _, finding in () if as_json else fresh:
+                    _show(name, finding)
     bad = sum(finding.level is Level.WRONG for _, finding in found)
     if as_json:
         print_json(
@@ -81,14 +81,27 @@ def _context(head: Head, found: list[tuple[str, Finding]]) -> Context | None:
     )
 
 
-def _checked(check: Check, context: Context) -> list[Finding]:
+def _checked(name: str, check: Check, context: Context) -> list[Finding]:
     """A check's findings; that it couldn't look is one too."""
     try:
-        return check(context)
+        with _waiting(name):
+            return check(context)
     except NetbootdError as error:
         return [wrong(error.message, error.hint)]
     except OSError as error:
         return [wrong(f"couldn't look: {error}")]
+
+
+@contextmanager
+def _waiting(name: str) -> Iterator[None]:
+    """On a terminal, say what takes seconds while it does."""
+    if name == "dhcp" and sys.stderr.isatty():
+        from rich.console import Console  # noqa: PLC0415 (a terminal's alone)
+
+        with Console(stderr=True).status("listening for other DHCP servers …"):
+            yield
+    else:
+        yield
 
 
 def _show(name: str, finding: Finding) -> None:

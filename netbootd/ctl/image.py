@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from netbootd.ctl.apply import bring_up_to_date
+from netbootd.ctl.afterwards import bring_up_to_date
 from netbootd.ctl.head import Head, complete_images
 from netbootd.ctl.options import Json
 from netbootd.ctl.progress import shown, took

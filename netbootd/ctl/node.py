@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from netbootd.ctl.apply import bring_up_to_date
+from netbootd.ctl.afterwards import bring_up_to_date
 from netbootd.ctl.head import Head, complete_images, complete_nodes, complete_profiles, reserved_names
 from netbootd.ctl.options import Json, KernelArgs, Root, kernel_arguments
 from netbootd.ctl.tables import card, listing, say, warn
@@ -75,8 +75,10 @@ def add(  # noqa: PLR0913 (each is an option of the command)
         raise UserError("--serial is one board's, and a range names several", "add them one by one")
     networks = head.networks
     with head.registry() as registry:
-        if image is None and not _from_profile(registry, profile):
-            image = _only_image(head)
+        bare = image is None and not _from_profile(registry, profile)
+        present = head.images.names() if bare else []
+        if len(present) == 1:
+            image = present[0]
         requests = [
             NodeRequest(
                 name=each,
@@ -95,6 +97,10 @@ def add(  # noqa: PLR0913 (each is an option of the command)
         nodes = registry.add_nodes(requests, networks, reserved_names())
     for node in nodes:
         say(f"registered {node.name}  {node.address}  {node.mac}  image {node.image or '-'}")
+    if len(present) == 1:
+        say(f"image {image} is the only one there is, so they get it")
+    elif present:
+        warn(f"no --image was given; `netbootctl node set {name} --image {'|'.join(present)}`")
     if not bring_up_to_date(head, f"{_so_many(nodes)} registered"):
         _warn_of_missing_images(head, nodes)
 
@@ -254,16 +260,6 @@ def _address(text: str) -> IPv4Address:
 def _from_profile(registry: Registry, profile: str | None) -> bool:
     profiles = {each.name: each for each in registry.profiles()}
     return profile in profiles and bool(_source("image", Settings(), profile, profiles)[0])
-
-
-def _only_image(head: Head) -> str | None:
-    names = head.images.names()
-    if len(names) == 1:
-        say(f"image {names[0]}: the only one there is")
-        return names[0]
-    if names:
-        warn(f"no --image given, and there are {', '.join(names)}; `netbootctl node set NAME --image IMAGE`")
-    return None
 
 
 def _warn_of_missing_images(head: Head, nodes: list[Node]) -> None:

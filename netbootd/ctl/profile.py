@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from netbootd.ctl.apply import bring_up_to_date
+from netbootd.ctl.afterwards import bring_up_to_date
 from netbootd.ctl.head import Head, complete_images, complete_profiles
 from netbootd.ctl.options import Json, KernelArgs, Root, kernel_arguments
 from netbootd.ctl.tables import listing, say

@@ -178,9 +178,10 @@ def _nft_reader(left: Any) -> Callable[[Packet], object] | None:
     if not isinstance(left, dict):
         return None
     (kind, body), *_ = left.items()
-    key = body.get("key") or body.get("field") if isinstance(body, dict) else None
-    protocol = body.get("protocol") if isinstance(body, dict) else None
-    return {
+    if not isinstance(body, dict):
+        return None
+    name = (kind, body.get("protocol") if kind == "payload" else None, body.get("key") or body.get("field"))
+    readers: dict[tuple[object, ...], Callable[[Packet], object]] = {
         ("meta", None, "iifname"): lambda p: p.interface,
         ("meta", None, "iif"): lambda p: p.interface,
         ("meta", None, "l4proto"): lambda p: p.protocol,
@@ -197,7 +198,8 @@ def _nft_reader(left: Any) -> Callable[[Packet], object] | None:
         ("payload", "ip6", "daddr"): lambda _: None,
         ("payload", "icmp", "type"): lambda _: None,
         ("payload", "icmpv6", "type"): lambda _: None,
-    }.get((kind, protocol if kind == "payload" else None, key))
+    }
+    return readers.get(name)
 
 
 def _contains(right: Any, value: object) -> bool | None:

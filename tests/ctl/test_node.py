@@ -1,0 +1,282 @@
+"""netbootctl node: what is registered, what is refused and why, and that a refusal changes nothing."""
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from tests.ctl.conftest import MACS, Head
+
+
+@pytest.fixture
+def two(head: Head) -> Head:
+    """A head node with n01 and n02 registered."""
+    head.image("debian")
+    head.well("node", "add", "n01", "--mac", MACS[0], "--serial", "bd989ae1")
+    head.well("node", "add", "n02", "--mac", MACS[1])
+    return head
+
+
+def names(head: Head) -> list[str]:
+    return [node["name"] for node in head.well("node", "list", "--json").json]
+
+
+REFUSED = {
+    "a MAC that another node has": (["n03", "--mac", MACS[0]], "MAC 52:54:00:00:00:01 belongs to node 'n01'"),
+    "the same MAC twice": (["n[03-04]", "--mac", f"{MACS[2]},{MACS[2]}"], "belongs to node 'n03'"),
+    "a name that is taken": (["n01", "--mac", MACS[2]], "there is a node 'n01' already"),
+    "an address that is taken": (
+        ["n03", "--mac", MACS[2], "--ip", "10.77.0.10"],
+        "10.77.0.10 belongs to node 'n01' already",
+    ),
+    "a serial that is taken": (["n03", "--mac", MACS[2], "--serial", "BD989AE1"], "belongs to node 'n01'"),
+    "an address outside": (
+        ["n03", "--mac", MACS[2], "--ip", "10.78.0.10"],
+        "10.78.0.10 lies outside every network served (10.77.0.0/24)",
+    ),
+    "an address in the pool": (
+        ["n03", "--mac", MACS[2], "--ip", "10.77.0.150"],
+        "lies in the pool 10.77.0.100-10.77.0.199",
+    ),
+    "the head node's address": (
+        ["n03", "--mac", MACS[2], "--ip", "10.77.0.1"],
+        "the head node's own address",
+    ),
+    "the router's address": (["n03", "--mac", MACS[2], "--ip", "10.77.0.254"], "the router's address"),
+    "the broadcast address": (["n03", "--mac", MACS[2], "--ip", "10.77.0.255"], "names the network"),
+    "what is no address": (["n03", "--mac", MACS[2], "--ip", "10.77.0"], "isn't an IPv4 address"),
+    "an underscore": (["n_3", "--mac", MACS[2]], "RFC 1123"),
+    "a hyphen at the end": (["n03-", "--mac", MACS[2]], "RFC 1123"),
+    "64 characters": (["n" * 64, "--mac", MACS[2]], "RFC 1123"),
+    "a full name": (["n03.cluster", "--mac", MACS[2]], "has a dot"),
+    "localhost": (["LocalHost", "--mac", MACS[2]], "always means the machine itself"),
+    "a number": (["42", "--mac", MACS[2]], "would be read as an address"),
+    "no MAC": (["n03"], "pass --mac"),
+    "what is no MAC": (["n03", "--mac", "52:54:00:00:00"], "isn't a MAC address"),
+    "a multicast MAC": (["n03", "--mac", "01:00:5e:00:00:01"], "group address"),
+    "a profile that isn't there": (
+        ["n03", "--mac", MACS[2], "--profile", "big"],
+        "there is no profile 'big'",
+    ),
+    "a root mode that isn't one": (["n03", "--mac", MACS[2], "--root", "disk"], "overlay"),
+    "an image's name that can't be one": (
+        ["n03", "--mac", MACS[2], "--image", "../x"],
+        "can't name an image",
+    ),
+    "kernel arguments of two lines": (["n03", "--mac", MACS[2], "--kernel-args", "a\nb"], "one line"),
+    "a range that counts down": (["n[05-03]", "--mac", MACS[2]], "counts down"),
+    "too few MACs for a range": (["n[03-05]", "--mac", MACS[2]], "names 3 nodes, --mac gave 1"),
+    "a serial for a range": (
+        ["n[03-04]", "--mac", ",".join(MACS[2:4]), "--serial", "1"],
+        "one board's",
+    ),
+    "a range beyond the last address": (
+        ["n[03-04]", "--mac", ",".join(MACS[2:4]), "--ip", "255.255.255.255"],
+        "begin lower",
+    ),
+    "a range that runs into the pool": (
+        ["n[03-04]", "--mac", ",".join(MACS[2:4]), "--ip", "10.77.0.99"],
+        "lies in the pool",
+    ),
+    "a million names": (["n[1-1000000]", "--mac", MACS[2]], "at most 10000"),
+}
+
+
+@pytest.mark.parametrize(("words", "reason"), REFUSED.values(), ids=REFUSED)
+def test_bad_input_is_refused_with_the_reason_and_changes_nothing(
+    two: Head, words: list[str], reason: str
+) -> None:
+    before = two.dump()
+    done = two("node", "add", *words)
+    assert done.status == 2
+    assert done.err.startswith("error: ") and done.err.count("\n") == 1, done.err
+    assert reason in done.err
+    assert done.out == ""
+    assert two.dump() == before
+
+
+def test_the_head_nodes_own_name_is_refused_with_whose_it_is(
+    two: Head, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(socket, "gethostname", lambda: "Orion.example.org")
+    before = two.dump()
+    for words in (["add", "orion", "--mac", MACS[2]], ["rename", "n01", "orion"]):
+        done = two("node", *words)
+        assert (done.status, done.err) == (
+            2,
+            "error: 'orion' is the name of the head node itself; choose another name\n",
+        )
+    assert two.dump() == before
+
+
+def test_a_range_registers_a_node_for_each_mac_and_counts_addresses_up(head: Head) -> None:
+    head.well(
+        "node", "add", "n[08-10]", "--mac", MACS[0], "--mac", f"{MACS[1]},{MACS[2]}", "--ip", "10.77.0.20"
+    )
+    found = [(n["name"], n["address"], n["macs"]) for n in head.well("node", "list", "--json").json]
+    assert found == [
+        ("n08", "10.77.0.20", [MACS[0]]),
+        ("n09", "10.77.0.21", [MACS[1]]),
+        ("n10", "10.77.0.22", [MACS[2]]),
+    ]
+
+
+def test_without_an_address_the_networks_range_gives_the_next_free_one(head: Head) -> None:
+    head.well("node", "add", "a", "--mac", MACS[0], "--ip", "10.77.0.11")
+    head.well("node", "add", "n[1-3]", "--mac", ",".join(MACS[1:4]))
+    assert [n["address"] for n in head.well("node", "list", "--json").json] == [
+        "10.77.0.10",
+        "10.77.0.11",
+        "10.77.0.12",
+        "10.77.0.13",
+    ]
+
+
+def test_a_machine_with_two_cards_is_one_node(head: Head) -> None:
+    head.well("node", "add", "n01", "--mac", MACS[0], "--mac", MACS[1])
+    assert head.well("node", "show", "n01", "--json").json["macs"] == MACS[:2]
+
+
+def test_the_only_image_is_taken_and_that_is_said(head: Head) -> None:
+    head.image("debian")
+    done = head.well("node", "add", "n01", "--mac", MACS[0])
+    assert "image debian is the only one there is" in done.out
+    assert head.well("node", "show", "n01", "--json").json["image"] == "debian"
+
+
+def test_of_several_images_none_is_taken_and_that_is_said(head: Head) -> None:
+    head.image("debian")
+    head.image("arch")
+    done = head.well("node", "add", "n01", "--mac", MACS[0])
+    assert "no --image was given; `netbootctl node set n01 --image arch|debian`" in done.err
+    assert head.well("node", "show", "n01", "--json").json["image"] is None
+
+
+def test_a_profiles_image_goes_before_the_only_one(head: Head) -> None:
+    head.image("debian")
+    head.well("profile", "set", "base", "--image", "arch")
+    head.well("profile", "set", "leaf", "--parent", "base")
+    head.well("node", "add", "n01", "--mac", MACS[0], "--profile", "leaf")
+    shown = head.well("node", "show", "n01", "--json").json
+    assert (shown["image"], shown["from"]["image"]) == ("arch", "profile base")
+
+
+def test_an_image_that_is_not_there_yet_is_a_warning(head: Head) -> None:
+    done = head.well("node", "add", "n01", "--mac", MACS[0], "--image", "later")
+    assert "there is no image later" in done.err and "netbootctl image build later" in done.err
+    assert names(head) == ["n01"]
+
+
+def test_set_changes_what_is_said_and_nothing_else(two: Head) -> None:
+    before = two.well("node", "show", "n01", "--json").json
+    two.well("node", "set", "n01", "--ip", "10.77.0.50", "--root", "ram", "--kernel-args", "quiet  nomodeset")
+    after = two.well("node", "show", "n01", "--json").json
+    assert after["address"] == "10.77.0.50" and after["root"] == "ram"
+    assert after["kernel_args"] == "quiet nomodeset"
+    for key in ("name", "macs", "serial", "image", "profile", "machine_id"):
+        assert after[key] == before[key]
+
+
+def test_set_changes_several_at_once(two: Head) -> None:
+    two.well("node", "set", "n[01-02]", "--image", "arch")
+    assert [n["image"] for n in two.well("node", "list", "--json").json] == ["arch", "arch"]
+
+
+def test_unset_gives_a_setting_back_to_the_profile(two: Head) -> None:
+    two.well("profile", "set", "p", "--root", "ram")
+    two.well("node", "set", "n01", "--profile", "p", "--root", "overlay")
+    assert two.well("node", "show", "n01", "--json").json["root"] == "overlay"
+    two.well("node", "set", "n01", "--unset", "root")
+    shown = two.well("node", "show", "n01", "--json").json
+    assert (shown["root"], shown["from"]["root"]) == ("ram", "profile p")
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["n01"], "nothing to set"),
+        (["n01", "--unset", "name"], "can't be unset"),
+        (["n01", "--mac", MACS[1]], "belongs to node 'n02'"),
+        (["n01", "--ip", "10.77.0.11"], "belongs to node 'n02'"),
+        (["n01", "--ip", "10.77.0.120"], "lies in the pool"),
+        (["n[01-02]", "--ip", "10.77.0.50"], "no two nodes share it"),
+        (["n[01-03]", "--root", "ram"], "there is no node 'n03'"),
+        (["n01", "--profile", "none"], "there is no profile 'none'"),
+    ],
+)
+def test_set_refuses_with_the_reason_and_changes_nothing(two: Head, words: list[str], reason: str) -> None:
+    before = two.dump()
+    done = two("node", "set", *words)
+    assert done.status == 2 and reason in done.err and done.err.count("\n") == 1
+    assert two.dump() == before
+
+
+def test_rename_keeps_the_address_the_machine_id_and_the_cards(two: Head) -> None:
+    before = two.well("node", "show", "n01", "--json").json
+    two.well("node", "rename", "n01", "orion")
+    after = two.well("node", "show", "orion", "--json").json
+    assert {**before, "name": "orion"} == after
+    assert two("node", "show", "n01").status == 2
+
+
+def test_rename_to_a_taken_name_changes_nothing(two: Head) -> None:
+    before = two.dump()
+    assert "there is a node 'n02' already" in two("node", "rename", "n01", "n02").err
+    assert two.dump() == before
+
+
+def test_remove_takes_all_of_a_range_or_none(two: Head) -> None:
+    before = two.dump()
+    assert "there is no node 'n03'" in two("node", "remove", "n[01-03]").err
+    assert two.dump() == before
+    two.well("node", "remove", "n[01-02]")
+    assert names(two) == []
+
+
+def test_list_says_for_every_setting_where_it_comes_from(two: Head) -> None:
+    two.well("profile", "set", "p", "--kernel-args", "quiet")
+    two.well("node", "set", "n01", "--profile", "p")
+    rows = [line.split() for line in two.well("node", "list", "--all").out.splitlines()]
+    assert ["n01", "kernel", "arguments", "quiet", "profile", "p"] in rows
+    assert ["n01", "image", "debian", "node"] in rows
+    assert ["n02", "root", "overlay", "default"] in rows
+
+
+def test_in_a_pipe_the_columns_are_aligned_and_plain(two: Head) -> None:
+    lines = two.well("node", "list").out.splitlines()
+    assert lines[0].split() == ["NAME", "ADDRESS", "MAC", "IMAGE", "ROOT"]
+    assert len({line.index("10.77.0.1") for line in lines[1:]}) == 1
+    assert "\x1b" not in "".join(lines)
+
+
+def test_an_empty_list_says_what_to_do(head: Head) -> None:
+    assert "netbootctl node add" in head.well("node", "list").out
+    assert head.well("node", "list", "--json").json == []
+
+
+@pytest.mark.usefixtures("as_root")
+def test_registering_ends_with_apply(head: Head) -> None:
+    head.image("debian")
+    head.well("node", "add", "n01", "--mac", MACS[0])
+    assert "10.77.0.10 n01" in (head.directory / "hosts").read_text()
+    assert (head.directory / "state/nodes/n01/etc/hostname").read_text() == "n01\n"
+    assert "nothing to apply" in head.well("apply").out
+    head.well("node", "remove", "n01")
+    assert not (head.directory / "state/nodes/n01").exists()
+
+
+@pytest.mark.usefixtures("as_root")
+def test_a_node_stays_registered_though_apply_fails_and_that_is_said(head: Head) -> None:
+    (head.directory / "hosts").write_text("# netbootd: begin\n127.0.0.1 localhost\n")
+    done = head("node", "add", "n01", "--mac", MACS[0])
+    assert done.status == 4
+    assert "n01 registered, and that is kept; but it wasn't applied" in done.err
+    assert "then netbootctl apply" in done.err and done.err.count("\n") == 1
+    assert names(head) == ["n01"]
+
+
+def test_who_is_not_root_is_told_what_is_left_to_do(head: Head, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert "left to do, as root: netbootctl apply" in head.well("node", "add", "n01", "--mac", MACS[0]).out
+    assert not Path(head.directory / "hosts").exists()
