@@ -19,7 +19,7 @@ from netbootd.node import Mac, Node
 
 app = typer.Typer()
 
-COLUMNS = {"node": "node", "address": "address", "state": "state", "stage": "stage", "ago": "last heard",
+COLUMNS = {"name": "node", "address": "address", "state": "state", "stage": "stage", "ago": "last heard",
            "boots": "image", "remark": "remark"}  # fmt: skip
 REFRESH = 1.0
 """Seconds between two looks with --watch."""
@@ -93,7 +93,7 @@ def _node(
     if told and told != boots:
         shown = f"{told}, next {boots or '-'}"
     return {
-        "node": node.name,
+        "name": node.name,
         "address": str(node.address),
         "state": how,
         "stage": progress.stage if progress else None,
@@ -158,12 +158,12 @@ def _watch(head: Head, *, as_json: bool) -> None:
     while True:
         for node in look(head).nodes:
             now = (node["state"], node["stage"], node["text"])
-            if seen.get(node["node"]) != now:
-                seen[node["node"]] = now
+            if seen.get(node["name"]) != now:
+                seen[node["name"]] = now
                 if as_json:
                     print_json(node)
                 else:
-                    say("  ".join([time.strftime("%H:%M:%S"), node["node"], *map(cell, now)]))
+                    say("  ".join([time.strftime("%H:%M:%S"), node["name"], *map(cell, now)]))
         sys.stdout.flush()
         time.sleep(REFRESH)
 

@@ -1,0 +1,139 @@
+"""netbootctl explain: what a machine would be told, by the functions that tell real ones."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from netbootd.boot.client import from_dhcp
+from netbootd.boot.firmware import recognise
+from netbootd.boot.loaders import LOADERS
+from netbootd.ctl.capture import requests
+from netbootd.ctl.specimens import SPECIMENS
+from netbootd.dhcp.wire import Message, decode, encode
+from netbootd.node import Mac
+from tests.ctl.conftest import MACS, Head
+
+CAPTURES = Path(__file__).parent.parent / "captures"
+STRANGER = "b8:27:eb:01:02:03"
+SENT_BY = {
+    "bios-e1000-to-pxelinux": "ipxe",
+    "bios-ipxe-rom-to-lpxelinux": "ipxe",
+    "uefi-x64-pxe-to-grub": "uefi",
+    "uefi-arm64-pxe-to-grub": "uefi-arm64",
+    "uefi-x64-httpboot": "http",
+    "uboot-arm64-pxe-get": "uboot",
+    "udhcpc": "os",
+}
+
+
+@pytest.fixture
+def ready(head: Head) -> Head:
+    head.image("debian")
+    head.well("node", "add", "n01", "--mac", MACS[0])
+    return head
+
+
+def option(step: dict[str, object], code: int) -> str | None:
+    options = step["options"]
+    assert isinstance(options, list)
+    return next((str(o["value"]) for o in options if o["code"] == code), None)
+
+
+@pytest.mark.skipif(not all(any(p.is_file() for p in ld.paths) for ld in LOADERS.values()), reason="no iPXE")
+@pytest.mark.parametrize(("firmware", "loader"), [("bios", "undionly.kpxe"), ("uefi", "snponly.efi")])
+def test_a_boot_is_followed_to_the_kernel_and_the_initrd(ready: Head, firmware: str, loader: str) -> None:
+    (run,) = ready.well("explain", "n01", "--firmware", firmware, "--json").json
+    first, loaded, again, script, kernel, initrd = run["steps"]
+    assert (first["answer"], first["yiaddr"], first["siaddr"]) == ("OFFER", "10.77.0.10", "10.77.0.1")
+    assert first["file"] == option(first, 67) == f"loaders/{loader}"
+    assert loaded["path"] == f"loaders/{loader}" and loaded["size"] > 10_000
+    assert again["firmware"] == "ipxe" and "boot.ipxe" in (option(again, 67) or "")
+    assert script["content"].startswith("#!ipxe") and "netbootd.node=n01" in script["content"]
+    assert (kernel["path"], kernel["size"]) == ("images/debian/1/vmlinuz", 600)
+    assert (initrd["path"], initrd["size"]) == ("images/debian/1/initrd", 600)
+    text = ready.well("explain", "n01", "--firmware", firmware).out
+    assert f"loaders/{loader}" in text and "netbootd.ip=10.77.0.10/24" in text
+
+
+def test_ipxe_gets_its_script_at_once_and_no_loader(ready: Head) -> None:
+    (run,) = ready.well("explain", MACS[0], "--firmware", "ipxe", "--json").json
+    assert [step["kind"] for step in run["steps"]] == ["dhcp", "rendered", "file", "file"]
+
+
+def test_a_missing_kernel_is_named(head: Head) -> None:
+    head.image("debian", kernel=False)
+    head.well("node", "add", "n01", "--mac", MACS[0])
+    (run,) = head.well("explain", "n01", "--firmware", "ipxe", "--json").json
+    assert [step["why"] for step in run["steps"][2:]] == ["there is no such file"] * 2
+
+
+def test_a_node_without_an_image_is_told_to_wait_and_why(head: Head) -> None:
+    head.well("node", "add", "n01", "--mac", MACS[0])
+    (run,) = head.well("explain", "n01", "--firmware", "uefi", "--json").json
+    (step,) = run["steps"]
+    assert "n01 has no image" in step["why"] and step["file"] == ""
+
+
+def test_a_stranger_gets_an_address_of_the_pool_or_nothing(ready: Head) -> None:
+    (run,) = ready.well("explain", STRANGER, "--firmware", "bios", "--json").json
+    assert run["steps"][0]["yiaddr"] == "10.77.0.100"
+    ready.config.write_text("\n".join(ln for ln in ready.config.read_text().splitlines() if "pool" not in ln))
+    (run,) = ready.well("explain", STRANGER, "--firmware", "bios", "--json").json
+    assert run["steps"][0]["answer"] is None and "has no pool" in run["steps"][0]["why"]
+
+
+def test_explaining_changes_nothing(ready: Head) -> None:
+    before = ready.dump()
+    for firmware in SPECIMENS:
+        for who in ("n01", STRANGER):
+            ready.well("explain", who, "--firmware", firmware)
+    assert ready.dump() == before
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["n01"], "which firmware"),
+        (["n01", "--firmware", "amiga"], "no firmware known here"),
+        (["n99", "--firmware", "bios"], "there is no node 'n99'"),
+        ([], "or --pcap FILE"),
+        (["n01", "--pcap", "x"], "or --pcap FILE"),
+        (["--pcap", "/nonexistent"], "can't read /nonexistent"),
+        (["--pcap", __file__], "isn't a pcap file"),
+    ],
+)
+def test_what_cannot_be_explained_is_said_in_a_line(ready: Head, words: list[str], reason: str) -> None:
+    done = ready("explain", *words)
+    assert done.status == 2 and reason in done.err and done.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("capture", sorted(path.stem for path in CAPTURES.glob("*.pcap")))
+def test_somebodys_capture_is_answered_request_by_request(ready: Head, capture: str) -> None:
+    told = ready.well("explain", "--pcap", str(CAPTURES / f"{capture}.pcap"), "--json").json
+    assert [step["asks"] for step in told][:1] == ["DISCOVER"] and told[-1]["asks"] == "REQUEST"
+    assert {step["answer"] for step in told} <= {"OFFER", "ACK", "NAK"}
+    assert ready.well("explain", "--pcap", str(CAPTURES / f"{capture}.pcap")).out.count("\n") == len(told)
+
+
+def test_a_capture_that_was_cut_off_is_answered_as_far_as_it_goes(ready: Head, tmp_path: Path) -> None:
+    whole = CAPTURES / "udhcpc.pcap"
+    cut = tmp_path / "cut.pcap"
+    for size in (24, 30, 100, 400, whole.stat().st_size - 1):
+        shutil.copy(whole, cut)
+        with cut.open("r+b") as file:
+            file.truncate(size)
+        ready.well("explain", "--pcap", str(cut))
+
+
+@pytest.mark.parametrize(("capture", "firmware"), SENT_BY.items(), ids=SENT_BY)
+def test_a_specimen_is_recognised_as_the_real_machine_is(capture: str, firmware: str) -> None:
+    (_, real), *_ = requests(CAPTURES / f"{capture}.pcap")
+    assert isinstance(real, Message)
+    made = decode(encode(SPECIMENS[firmware].discover(Mac(MACS[0]))))
+    client, copy = (from_dhcp(m.chaddr, m.options) for m in (real, made))
+    assert recognise(copy) is recognise(client)
+    assert copy.architectures == client.architectures
+    assert copy.vendor_class.split(":")[:3] == client.vendor_class.split(":")[:3] or firmware == "os"
+    assert (copy.ipxe_options, copy.user_classes) == (client.ipxe_options, client.user_classes)
+    assert made.broadcast == real.broadcast
