@@ -156,7 +156,7 @@ class TftpServer:
             self._refuse(request, peer, local, ErrorCode.UNDEFINED, busy)
             return
         try:
-            found = self._shelf.open(request.path, IPv4Address(peer[0]), local, "tftp")
+            found = self._shelf.open(request.path, IPv4Address(peer[0]), local, "TFTP")
             if isinstance(found, Refusal):
                 code = ErrorCode.ACCESS_VIOLATION if found.denied else ErrorCode.NOT_FOUND
                 self._refuse(request, peer, local, code, found.reason)

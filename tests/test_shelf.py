@@ -1,0 +1,151 @@
+"""The shelf: a path from the wire becomes an open file, a rendered script, or a reason; and an event."""
+
+import os
+import time
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+from pathlib import Path
+
+import pytest
+
+from netbootd.asset import Asset, Refusal
+from netbootd.boot.cmdline import Exported
+from netbootd.boot.loaders import LOADERS, Loader
+from netbootd.events import EventLog, timeline
+from netbootd.image import Generation
+from netbootd.images.store import ImageStore
+from netbootd.registry import NodeRequest, Registry, Settings
+from netbootd.render import Renderer
+from netbootd.shelf import HeadNode, Shelf
+from netbootd.stage import Level, Stage
+from tests.boot.test_policy import GENERATION, MAC, NETWORK
+
+NODE_ADDRESS = IPv4Address("10.77.0.50")
+STRANGER = IPv4Address("10.77.0.150")
+
+
+@dataclass
+class Head:
+    """A head node's state on disk: node n01, an image of one generation."""
+
+    directory: Path
+    registry: Registry
+    events: EventLog
+    shelf: Shelf
+    generation: Generation
+
+    def open(self, path: str, peer: IPv4Address = NODE_ADDRESS) -> Asset | Refusal:
+        return self.shelf.open(path, peer, NETWORK.server, "HTTP")
+
+    def read(self, path: str) -> bytes:
+        asset = self.open(path)
+        assert isinstance(asset, Asset), asset
+        if asset.content is not None:
+            return asset.content
+        assert asset.fd is not None
+        with os.fdopen(asset.fd, "rb") as file:
+            return file.read()
+
+    def told(self) -> list[tuple[Stage | None, Level, str]]:
+        self.events.flush()
+        return [(e.stage, e.level, e.text) for e in timeline(self.directory / "events.db", MAC)]
+
+
+@pytest.fixture
+def head(tmp_path: Path) -> Head:
+    registry = Registry.open(tmp_path / "registry.db")
+    request = NodeRequest(name="n01", macs=(MAC,), address=NODE_ADDRESS, settings=Settings(image="debian"))
+    registry.add_nodes([request], (NETWORK,), {})
+    store = ImageStore(tmp_path / "images")
+    with store.staging("debian") as staging:
+        (staging.boot / "vmlinuz").write_bytes(b"kernel")
+        (staging.boot / "secret").symlink_to("/etc/shadow")
+        generation = store.publish(staging, GENERATION)
+    events = EventLog.open(tmp_path / "events.db")
+    exported = Exported(nodes_dir=tmp_path / "nodes", common_dir=tmp_path / "common", nfs_version="4.2")
+    shelf = Shelf(
+        HeadNode(registry, store, (NETWORK,)), exported, Renderer(tmp_path / "overrides"), events, time.time
+    )
+    return Head(tmp_path, registry, events, shelf, generation)
+
+
+def test_the_script_is_the_node_s_own_and_what_it_boots_is_noted(head: Head) -> None:
+    script = head.read("boot/52-54-00-00-00-01/boot.ipxe").decode()
+    assert script.startswith("#!ipxe\n")
+    assert "kernel http://10.77.0.1/images/debian/1/vmlinuz " in script
+    assert "netbootd.node=n01" in script
+    assert f"netbootd.image={head.generation.root}" in script
+    assert head.registry.booted() == {"n01": ("debian", 1)}
+    assert [stage for stage, _, _ in head.told()] == [Stage.CONFIG]
+
+
+def test_an_override_that_was_just_written_counts(head: Head) -> None:
+    head.read("boot/52-54-00-00-00-01/boot.ipxe")
+    override = head.directory / "overrides" / "boot" / "ipxe" / "boot.ipxe.j2"
+    override.parent.mkdir(parents=True)
+    override.write_text("#!ipxe\necho {{ node.name }} of mine\n")
+    assert head.read("boot/52-54-00-00-00-01/boot.ipxe") == b"#!ipxe\necho n01 of mine\n"
+
+
+def test_a_broken_override_is_an_event_that_names_file_and_line(head: Head) -> None:
+    override = head.directory / "overrides" / "boot" / "ipxe" / "boot.ipxe.j2"
+    override.parent.mkdir(parents=True)
+    override.write_text("#!ipxe\necho {{ nodes.name }}\n")
+    refusal = head.open("boot/52-54-00-00-00-01/boot.ipxe")
+    assert isinstance(refusal, Refusal)
+    assert str(head.directory) not in refusal.reason
+    ((_, level, text),) = head.told()
+    assert level is Level.ERROR
+    assert f"{override}, line 2: 'nodes' is undefined" in text
+
+
+def test_the_kernel_is_opened_and_its_stage_reached(head: Head) -> None:
+    assert head.read("/images/debian/1/vmlinuz") == b"kernel"
+    ((stage, _, text),) = head.told()
+    assert (stage, text) == (Stage.KERNEL, "/images/debian/1/vmlinuz over HTTP, 6 B")
+
+
+def test_a_link_out_of_the_image_is_denied(head: Head) -> None:
+    refusal = head.open("images/debian/1/secret")
+    assert isinstance(refusal, Refusal)
+    assert refusal.denied
+
+
+@pytest.mark.parametrize("path", ["images/debian/9/vmlinuz", "images/debian/1/initrd"])
+def test_what_an_admin_has_to_mend_is_an_error_of_that_node(head: Head, path: str) -> None:
+    assert isinstance(head.open(path), Refusal)
+    ((_, level, _),) = head.told()
+    assert level is Level.ERROR
+
+
+def test_a_missing_loader_is_one_too(head: Head, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = Loader("undionly.kpxe", "ipxe", (head.directory / "nowhere",))
+    monkeypatch.setitem(LOADERS, "undionly.kpxe", gone)
+    refusal = head.open("loaders/undionly.kpxe")
+    assert isinstance(refusal, Refusal)
+    assert "apt install ipxe" in refusal.reason
+    ((_, level, _),) = head.told()
+    assert level is Level.ERROR
+
+
+def test_what_firmware_merely_probes_for_is_not(head: Head) -> None:
+    assert isinstance(head.open("autoexec.ipxe"), Refusal)
+    assert [level for _, level, _ in head.told()] == [Level.INFO]
+
+
+def test_a_damaged_generation_stops_nobody_else(head: Head) -> None:
+    (head.generation.directory / "generation.json").write_text("{")
+    refusal = head.open("images/debian/1/vmlinuz")
+    assert isinstance(refusal, Refusal)
+    ((_, level, text),) = head.told()
+    assert level is Level.ERROR
+    assert "generation.json" in text
+    assert isinstance(head.open("loaders/none", STRANGER), Refusal)
+
+
+@pytest.mark.parametrize("path", ["a\x1b[2Jb", "x" * 3000, "\udcff", "%2e%2e/%2e%2e", "boot/\0/boot.ipxe"])
+def test_a_path_from_the_wire_is_shown_as_text(head: Head, path: str) -> None:
+    assert isinstance(head.open(path), Refusal)
+    for _, _, text in head.told():
+        assert text.isprintable()
+        assert len(text) < 400
