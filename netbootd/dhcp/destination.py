@@ -55,7 +55,7 @@ def datagram(source: IPv4Address, to: Destination, payload: bytes, source_port: 
     length = 8 + len(payload)
     addresses = source.packed + to.address.packed
     udp = struct.pack("!HHHH", source_port, to.port, length, 0)
-    checksum = _checksum(addresses + struct.pack("!BBH", 0, _UDP, length) + udp + payload) or 0xFFFF
+    checksum = _checksum(addresses + struct.pack("!BBH", 0, _UDP, length) + udp + payload)
     head = struct.pack("!BBHHHBBH", 0x45, 0, 20 + length, 0, _DONT_FRAGMENT, _TTL, _UDP, 0) + addresses
     head = head[:10] + struct.pack("!H", _checksum(head)) + head[12:]
     return head + udp[:6] + struct.pack("!H", checksum) + payload
@@ -68,9 +68,8 @@ def _relay_port(request: Message, source_port: int) -> int:
 
 
 def _checksum(octets: bytes) -> int:
-    """The Internet checksum (RFC 1071): the 16-bit ones' complement of the ones' complement sum."""
+    """The Internet checksum (RFC 1071), never 0: that is written as its twin, 0xffff, as UDP demands."""
     if len(octets) % 2:
         octets += b"\0"
     # 2**16 is 1 modulo 0xffff, so the number itself has the remainder that the sum of its words has.
-    total = int.from_bytes(octets, "big")
-    return 0xFFFF - (total % 0xFFFF or (0xFFFF if total else 0))
+    return 0xFFFF - int.from_bytes(octets, "big") % 0xFFFF

@@ -148,6 +148,9 @@ def _request(x: _Exchange) -> Answer:
     wanted = x.wanted
     if wanted is None:
         return Ignore(reason="a REQUEST that names no address")
+    if int(x.request.ciaddr) and x.request.ciaddr != wanted:
+        # Table 4 has one or the other. The ACK would go to ciaddr, wherever that is.
+        return Ignore(reason=f"it asks for {wanted}, but from {x.request.ciaddr}")
     if x.node is None:
         return _request_of_pool(x, wanted)
     if wanted != x.node.address:
@@ -159,16 +162,13 @@ def _request_of_pool(x: _Exchange, wanted: IPv4Address) -> Answer:
     """A REQUEST for an address of the pool, by what the client's state must be (table 4)."""
     client_id, lease = x.request.client_id, x.leases.lease_of(x.request.client_id)
     selecting = Option.SERVER_ID in x.request.options
-    init_reboot = not selecting and Option.REQUESTED_ADDRESS in x.request.options
+    renewing = int(x.request.ciaddr) != 0
+    in_pool = x.network.pool is not None and wanted in x.network.pool
     if wanted not in x.network.subnet:
         return _refuse(x, f"{wanted} lies outside {x.network.subnet}")
     if lease is not None and lease.address != wanted and not selecting:
         return _refuse(x, f"it has {lease.address}, not {wanted}")
-    if (
-        lease is None
-        and not selecting
-        and (init_reboot or not x.network.pool or wanted not in x.network.pool)
-    ):
+    if lease is None and not selecting and not (renewing and in_pool):
         # Another server's client, for all we know: section 4.3.2 demands silence.
         return Ignore(reason=f"it asks for {wanted}, of which nothing is recorded")
     if not x.leases.free_for(client_id, wanted, x.now):

@@ -63,3 +63,10 @@ def test_the_datagram_built_for_a_client_without_an_address_has_both_checksums_r
         command += ["-e", field]
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
     assert said == ["10.77.0.1\t10.77.0.100\t67\t68\t1\t1"] * 3
+
+
+def test_a_udp_checksum_of_nought_is_written_as_its_twin() -> None:
+    """RFC 768: nought would say that there is none."""
+    to = Destination(Way.LINK, YIADDR, 68, STRANGER)
+    checksum = int.from_bytes(destination.datagram(SERVER, to, bytes(2))[26:28], "big")
+    assert destination.datagram(SERVER, to, checksum.to_bytes(2, "big"))[26:28] == b"\xff\xff"

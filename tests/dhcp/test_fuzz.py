@@ -20,6 +20,7 @@ from tests.dhcp.packets import CAPTURES, N01, NETWORK, NOW, ask, dhcp_payloads
 
 MUTATIONS = int(os.environ.get("NETBOOTD_FUZZ", "4000"))
 OPTIONS = range(240, 340)
+ADDRESSES = range(12, 28)
 
 
 def go_through(octets: bytes, book: LeaseBook, now: float) -> bool:
@@ -43,10 +44,11 @@ def go_through(octets: bytes, book: LeaseBook, now: float) -> bool:
 
 
 def mutated(octets: bytes, chance: random.Random) -> bytes:
-    """Octets changed, cut off, doubled or put in, mostly among the options."""
+    """Octets changed, cut off, doubled or put in, mostly among the options and addresses."""
     changed = bytearray(octets)
     for _ in range(chance.randint(1, 6)):
-        at = chance.choice(OPTIONS) if chance.random() < 0.8 else chance.randrange(len(changed) or 1)
+        where = chance.choices((OPTIONS, ADDRESSES, range(len(changed) or 1)), weights=(6, 2, 2))[0]
+        at = chance.choice(where)
         at = min(at, max(0, len(changed) - 1))
         match chance.randrange(6):
             case 0 | 1 | 2:

@@ -81,9 +81,17 @@ def test_an_offer_that_nobody_takes_comes_back() -> None:
     for number in range(10):
         book.hold(bytes([number]), at(100 + number), NOW + number)
     later = NOW + OFFER_HELD + 2
-    assert book.choose(b"new", None, later) == at(100)
     assert book.free_for(b"new", at(102), later)
     assert not book.free_for(b"new", at(103), later)
+    assert book.choose(b"new", None, later) == at(100)
+
+
+def test_who_takes_another_address_than_offered_gives_the_offered_one_back() -> None:
+    book = LeaseBook(NETWORK)
+    book.hold(b"a", at(100), NOW)
+    book.put(lease(101, b"a"))
+    assert book.free_for(b"b", at(100), NOW)
+    assert book.choose(b"b", None, NOW) == at(100)
 
 
 def test_a_full_pool_gives_out_the_longest_released_then_the_longest_expired_and_then_nothing() -> None:
@@ -110,11 +118,13 @@ def test_a_lease_that_expires_makes_room_by_itself() -> None:
 
 def test_a_storm_of_discovers_never_makes_the_pool_deaf() -> None:
     book = LeaseBook(NETWORK)
+    book.hold(b"first", at(100), NOW)
     for number in range(5 * MOST_OFFERS):
         client = number.to_bytes(4, "big")
         address = book.choose(client, None, NOW)
         assert address is not None
         book.hold(client, address, NOW)
+    assert not book.free_for(b"first", at(100), NOW), "more offers are remembered than MOST_OFFERS"
 
 
 def test_whoever_asks_first_gets_an_address_that_was_offered_twice() -> None:
@@ -159,6 +169,18 @@ def test_a_declined_address_rests_and_comes_back() -> None:
     assert book.lease_of(b"104") is None
     assert book.choose(b"104", at(104), NOW + DECLINED_RESTS - 1) is None
     assert book.choose(b"104", at(104), NOW + DECLINED_RESTS) == at(104)
+
+
+def test_an_address_that_rested_and_is_leased_again_is_not_taken_from_its_new_client() -> None:
+    book = full()
+    for changed in book.after_decline(lease(104, b"104"), NOW):
+        book.put(changed)
+    later = NOW + DECLINED_RESTS
+    book.put(lease(104, b"new"))
+    for number in (105, 106, 107):
+        for changed in book.after_decline(lease(number, str(number).encode()), later):
+            book.put(changed)
+    assert book.lease_of(b"new") == lease(104, b"new")
 
 
 def test_the_only_address_of_a_pool_is_not_taken_out_of_use() -> None:

@@ -239,6 +239,11 @@ CASES = {
         asked=request(REQUEST, ciaddr=IPv4Address("10.77.0.200")), reason="nothing is recorded"
     ),
     "a REQUEST that names no address gets no answer": Case(asked=request(REQUEST), reason="names no address"),
+    "a REQUEST can't send its ACK to somebody else": Case(
+        asked=request(REQUEST, N01.mac, wants("10.77.0.10"), ciaddr=IPv4Address("198.51.100.1")),
+        node=N01,
+        reason="but from 198.51.100.1",
+    ),
     "a DECLINE from the address's client takes it out of use": Case(
         asked=request(DECLINE, options=OURS | wants("10.77.0.104")),
         leases=(has("10.77.0.104"),),
@@ -257,6 +262,11 @@ CASES = {
     ),
     "a DECLINE of an address never given is not believed": Case(
         asked=request(DECLINE, options=OURS | wants("10.77.0.104")), reason="isn't its own"
+    ),
+    "a DECLINE of an address whose lease is over is not believed": Case(
+        asked=request(DECLINE, options=OURS | wants("10.77.0.104")),
+        leases=(has("10.77.0.104", expires=NOW - 1),),
+        reason="isn't its own",
     ),
     "a RELEASE from the address's client frees it": Case(
         asked=request(RELEASE, options=OURS, ciaddr=IPv4Address("10.77.0.104")),
