@@ -6,7 +6,7 @@ from netbootd.boot.firmware import recognise
 from netbootd.boot.firmware.family import Family
 from netbootd.image import Generation
 from netbootd.network import DhcpMode, Network
-from netbootd.node import Node
+from netbootd.node import Node, RootMode
 
 
 def decide(client: Client, node: Node | None, network: Network, generation: Generation | None) -> Decision:
@@ -35,4 +35,7 @@ def _for_node(
     if generation is None:
         hint = f"`netbootctl image build {node.image}` makes it"
         return Wait(firmware=family.name, reason=f"image {node.image!r} has no generation; {hint}")
+    if node.root is not RootMode.OVERLAY:
+        hint = f"`netbootctl node set {node.name} --root overlay`"
+        return Wait(firmware=family.name, reason=f"root mode {node.root} isn't in this version yet; {hint}")
     return family.announce(client, network)

@@ -11,7 +11,7 @@ from netbootd.boot.client import Client, from_dhcp
 from netbootd.boot.policy import decide
 from netbootd.image import Generation
 from netbootd.network import AddressRange, DhcpMode, Network
-from netbootd.node import Mac, Node
+from netbootd.node import Mac, Node, RootMode
 
 MAC = Mac("52:54:00:00:00:01")
 NODE = Node(name="n01", macs=(MAC,), address=IPv4Address("10.77.0.10"), machine_id="0" * 32, image="debian")
@@ -87,9 +87,10 @@ def test_an_operating_system_gets_its_address_alone() -> None:
     [
         (replace(NODE, image=None), None, "netbootctl node set n01 --image"),
         (NODE, None, "netbootctl image build debian"),
+        (replace(NODE, root=RootMode.RAM), GENERATION, "netbootctl node set n01 --root overlay"),
     ],
 )
-def test_a_node_without_its_image_waits_and_the_reason_names_the_command(
+def test_a_node_that_lacks_something_waits_and_the_reason_names_the_command(
     node: Node, generation: Generation | None, hint: str
 ) -> None:
     decision = decide(_client(architectures=(0,)), node, NETWORK, generation)
