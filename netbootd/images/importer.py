@@ -159,6 +159,8 @@ def _understood(path: Path, status: int, words: bytes, complaint: str) -> tuple[
         raise UserError(f"{path} can't be imported: {told['refused']}", "nothing of it was kept")
     if "failed" in told:
         raise HostError(f"unpacking {path} failed: {told['failed']}", "nothing of it was kept")
-    if told["acls"]:
-        return (f"{told['acls']} files had access control lists, which were not kept",)
-    return ()
+    lost = {
+        "acls": "access control lists in words only, which were not kept",
+        "attributes": "extended attributes that the file system of the images has no room for",
+    }
+    return tuple(f"{told[key]} files had {what}" for key, what in lost.items() if told[key])

@@ -8,6 +8,7 @@ over.
 
 import os
 import re
+import stat
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -65,6 +66,16 @@ def _install_node_init(root: Path) -> list[str]:
     path.write_bytes(node_init())
     path.chmod(0o755)
     return []
+
+
+def _top_directory(root: Path) -> list[str]:
+    """An archive of a directory that mktemp made says that only root may enter /."""
+    status = root.stat()
+    if stat.S_IMODE(status.st_mode) == 0o755 and (status.st_uid, status.st_gid) == (0, 0):
+        return []
+    os.chown(root, 0, 0)
+    root.chmod(0o755)
+    return [f"/ had the mode {stat.S_IMODE(status.st_mode):04o}, owner {status.st_uid}: made 0755, root's"]
 
 
 def _host_keys(root: Path) -> list[str]:
@@ -239,6 +250,7 @@ def _shown(line: str) -> str:
 Check = Callable[[Path], list[str]]
 CHECKS: tuple[tuple[str, Check], ...] = (
     ("node-init for kernels that mount their root by themselves", _install_node_init),
+    ("who may enter /", _top_directory),
     ("SSH host keys", _host_keys),
     ("machine-id", _machine_id),
     ("host name", _host_name),

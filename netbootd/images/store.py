@@ -76,7 +76,10 @@ class ImageStore:
         return sorted(numbers)
 
     def generations(self, name: str) -> tuple[Generation, ...]:
-        """All generations of `name`, oldest first. Raises HostError for one that can't be read."""
+        """All generations of `name`, oldest first.
+
+        Raises HostError for one that can't be read; `numbers` and `generation` get at the others.
+        """
         found = (self.generation(name, number) for number in self.numbers(name))
         return tuple(generation for generation in found if generation)
 
@@ -187,9 +190,8 @@ class ImageStore:
         """
         with explained(self.directory):
             with self._locked():
-                numbers = self._numbers_of_existing(name)
+                numbers = self._numbers_of_existing(name, number)
                 if number is not None:
-                    self._existing(name, number)
                     self._refuse_current(name, number)
                     _write(self.directory / name / _LAST, str(max(numbers)))
                 _refuse_used(name, numbers if number is None else [number], in_use)
@@ -198,7 +200,7 @@ class ImageStore:
                 doomed = self.directory / name
                 doomed = doomed if number is None else doomed / str(number)
                 doomed.rename(outgoing / doomed.name)
-                _sync(self.directory)
+                _sync(doomed.parent)
             try:
                 remove_tree(outgoing)
             finally:
@@ -208,7 +210,6 @@ class ImageStore:
         """Take away what makers that died left behind; returns what it was. Safe at any time."""
         removed = []
         with explained(self.directory):
-            self.directory.mkdir(mode=0o755, parents=True, exist_ok=True)
             with self._locked():
                 abandoned = [
                     (path, lock) for path in self._leftovers() if (lock := _try_lock(path)) is not None
@@ -239,7 +240,9 @@ class ImageStore:
     @contextmanager
     def _locked(self) -> Iterator[None]:
         """One change at a time, among all processes."""
-        self.directory.mkdir(mode=0o755, parents=True, exist_ok=True)
+        if not self.directory.is_dir():
+            self.directory.mkdir(parents=True, exist_ok=True)
+            self.directory.chmod(0o755)
         lock = os.open(self.directory / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)
@@ -259,16 +262,17 @@ class ImageStore:
             last = 0
         return max([last, *self.numbers(name)]) + 1
 
-    def _numbers_of_existing(self, name: str) -> list[int]:
+    def _numbers_of_existing(self, name: str, number: int | None = None) -> list[int]:
+        """The numbers that `name` has. Raises UserError where it has none, or not that `number`."""
         numbers = self.numbers(name)
         if not numbers:
             raise UserError(f"there is no image {name}", f"there {_are(self.names())}")
+        if number is not None and number not in numbers:
+            raise UserError(f"{name} has no generation {number}", f"it has {_listed(numbers)}")
         return numbers
 
     def _existing(self, name: str, number: int) -> Generation:
-        numbers = self._numbers_of_existing(name)
-        if number not in numbers:
-            raise UserError(f"{name} has no generation {number}", f"it has {_listed(numbers)}")
+        self._numbers_of_existing(name, number)
         generation = self.generation(name, number)
         assert generation is not None, "its directory was just seen, under the lock"  # noqa: S101
         return generation

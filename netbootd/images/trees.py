@@ -5,31 +5,31 @@ import os
 import stat
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from netbootd.errors import HostError
 
 
 def size(root: Path) -> int:
-    """Octets that the regular files under `root` hold; a file with several names counts once."""
+    """Octets that the regular files under `root` hold; a file with several names counts once.
+
+    Other file systems mounted in it don't count, nor what vanishes meanwhile. Raises OSError.
+    """
     total = 0
-    seen: set[tuple[int, int]] = set()
-    pending = [root]
+    seen: set[int] = set()
+    device = root.stat().st_dev
+    pending = [str(root)]
     while pending:
-        with os.scandir(pending.pop()) as entries:
-            for entry in entries:
-                if entry.is_dir(follow_symlinks=False):
-                    pending.append(Path(entry.path))
-                    continue
-                status = entry.stat(follow_symlinks=False)
-                if not stat.S_ISREG(status.st_mode):
-                    continue
-                if status.st_nlink > 1:
-                    if (status.st_dev, status.st_ino) in seen:
-                        continue
-                    seen.add((status.st_dev, status.st_ino))
+        for path, status in _entries(pending.pop()):
+            if status.st_dev != device:
+                continue
+            if stat.S_ISDIR(status.st_mode):
+                pending.append(path)
+            elif stat.S_ISREG(status.st_mode) and status.st_ino not in seen:
                 total += status.st_size
+                if status.st_nlink > 1:
+                    seen.add(status.st_ino)
     return total
 
 
@@ -56,6 +56,16 @@ def mounts_under(directory: Path) -> list[Path]:
         if mount.is_relative_to(home):
             found.append(mount)
     return found[::-1]
+
+
+def _entries(directory: str) -> Iterator[tuple[str, os.stat_result]]:
+    try:
+        with os.scandir(directory) as entries:
+            for entry in entries:
+                with suppress(FileNotFoundError):
+                    yield entry.path, entry.stat(follow_symlinks=False)
+    except FileNotFoundError:
+        return
 
 
 @contextmanager

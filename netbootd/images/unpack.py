@@ -7,8 +7,9 @@ archive leads out of it; and it refuses an archive that tries, as a whole: whoev
 was unpacked so far. Owners, modes, times, hard links, sparse files, device nodes and extended attributes
 (capabilities among them) come out as they went in.
 
-Its last words are one line of JSON on standard output: {"files": N, "acls": N}, or {"refused": WHY} where the
-archive is at fault (exit status 2), or {"failed": WHY} where this machine is (4).
+Its last words are one line of JSON on standard output: {"files": N, "acls": N, "attributes": N} (how many
+were unpacked, and how many of them lost such things), {"refused": WHY} where the archive is at fault (exit
+status 2), or {"failed": WHY} where this machine is (4).
 """
 
 import errno
@@ -36,13 +37,20 @@ _KEPT_XATTRS = ("user.", "security.capability", "system.posix_acl_")
 """trusted.* would be taken for overlayfs' own notes when the head node mounts an overlay over the image."""
 
 
-_ARCHIVE_FAULTS = (ValueError, NotADirectoryError, FileExistsError, IsADirectoryError)
+_ARCHIVE_FAULTS = (
+    *(errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENOTEMPTY),
+    *(errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL, errno.EFBIG, errno.EMLINK, errno.E2BIG, errno.ERANGE),
+)
+"""Errors that tell of the archive, not of this machine."""
 
 
 @dataclass(slots=True)
 class _Unpacked:
     files: int = 0
     acls: int = 0
+    """Files whose access lists were lost."""
+    attributes: int = 0
+    """Files of whose extended attributes some were lost."""
     directories: dict[Path, float] = field(default_factory=dict)
     """Their times, to be set when nothing is put into them any more."""
 
@@ -61,7 +69,7 @@ def main() -> int:
         return _say(2, refused="its headers claim more memory than any archive needs")
     except OSError as error:
         return _say(4, failed=f"{error.filename or 'unpacking'}: {error.strerror}")
-    return _say(0, files=unpacked.files, acls=unpacked.acls)
+    return _say(0, files=unpacked.files, acls=unpacked.acls, attributes=unpacked.attributes)
 
 
 def unpack(source: BinaryIO) -> _Unpacked:
@@ -77,9 +85,13 @@ def unpack(source: BinaryIO) -> _Unpacked:
             _clear(path, member)
             _create(stream, member, path)
             if not member.islnk():
-                _dress(path, member)
-        except _ARCHIVE_FAULTS as error:
+                unpacked.attributes += not _dress(path, member)
+        except ValueError as error:
             raise ArchiveError(f"{_shown(member.name)} can't be unpacked: {error}") from error
+        except OSError as error:
+            if error.errno not in _ARCHIVE_FAULTS:
+                raise
+            raise ArchiveError(f"{_shown(member.name)} can't be unpacked: {error.strerror}") from error
         unpacked.files += 1
         unpacked.acls += _loses_acl(member)
         if member.isdir():
@@ -110,17 +122,26 @@ def _create(stream: TarStream, member: tarfile.TarInfo, path: Path) -> None:
         _write(stream, member, path)
 
 
-def _dress(path: Path, member: tarfile.TarInfo) -> None:
-    """Owner, mode, attributes, time: in the order in which none undoes another."""
-    links = not member.issym()
+def _dress(path: Path, member: tarfile.TarInfo) -> bool:
+    """Owner, mode, attributes, time: in the order in which none undoes another.
+
+    False where the file system here has no such attributes.
+    """
+    links, kept = not member.issym(), True
     os.chown(path, member.uid, member.gid, follow_symlinks=links)
     if links:
         path.chmod(stat.S_IMODE(member.mode))
         for key, value in member.pax_headers.items():
             name = key.removeprefix(_XATTR)
             if name != key and name.startswith(_KEPT_XATTRS):
-                os.setxattr(path, name, value.encode("utf-8", "surrogateescape"))
+                try:
+                    os.setxattr(path, name, value.encode("utf-8", "surrogateescape"))
+                except OSError as error:
+                    if error.errno != errno.EOPNOTSUPP:
+                        raise
+                    kept = False
     _set_time(path, member.mtime)
+    return kept
 
 
 def _write(stream: TarStream, member: tarfile.TarInfo, path: Path) -> None:
@@ -128,7 +149,7 @@ def _write(stream: TarStream, member: tarfile.TarInfo, path: Path) -> None:
     needed = sum(size for _, size in pieces)
     room = os.statvfs("/")
     free = max(room.f_bavail * room.f_frsize - _RESERVE, 0)
-    if needed > free:
+    if needed > free and room.f_blocks:  # a file system without blocks doesn't know its size
         raise OSError(errno.ENOSPC, f"{needed} octets don't fit on the disk, {free} are left", str(path))
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     try:
@@ -172,7 +193,7 @@ def _clear(path: Path, member: tarfile.TarInfo) -> None:
         if not (member.isdir() and path.is_dir()):
             path.unlink()
     elif not member.isdir():
-        raise FileExistsError("a directory of that name is in the archive, too")
+        raise FileExistsError(errno.EEXIST, "a directory of that name is in the archive, too")
 
 
 def _set_time(path: Path, time: float) -> None:

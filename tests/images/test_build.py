@@ -162,7 +162,7 @@ def test_killed_in_the_middle_nothing_of_it_runs_on_and_its_place_is_cleaned(tmp
         ) as process:
             assert process.stdout
             for line in process.stdout:
-                if "installing packages" in line:
+                if "unpacking the base system" in line:
                     break
             process.send_signal(signal_number)
             process.communicate()

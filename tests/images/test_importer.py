@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import tarfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,20 @@ def tar_of(root: Path, archive: Path, *options: str) -> Path:
 def assert_nothing_published(store: ImageStore) -> None:
     assert store.names() == []
     assert [path.name for path in store.directory.iterdir() if path.name != ".lock"] == []
+
+
+@contextmanager
+def mounted(kind: str, directory: Path, options: str) -> Iterator[Path]:
+    """A file system in memory."""
+    directory.mkdir()
+    command = ["mount", "-t", kind, "-o", options, kind, str(directory)]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    if result.returncode:
+        pytest.skip(f"can't mount a {kind} here: {result.stderr.strip()}")
+    try:
+        yield directory
+    finally:
+        subprocess.run(["umount", str(directory)], check=True)
 
 
 PACKERS = {
@@ -183,6 +198,13 @@ def test_importing_does_not_take_in_the_images_themselves(root: Path) -> None:
     import_image(store, "golden", root)
     generation = import_image(store, "golden", root)
     assert not (generation.root / "var/lib/netbootd/images").exists()
+
+
+def test_attributes_that_the_disk_does_not_know_are_told(root: Path, tmp_path: Path) -> None:
+    os.setxattr(root / "etc/hostname", "user.note", b"x")
+    with mounted("ramfs", tmp_path / "ramfs", "mode=755") as disk:
+        generation = import_image(ImageStore(disk / "images"), "golden", root)
+        assert "1 files had extended attributes" in generation.remarks[0]
 
 
 def test_overlayfs_own_notes_are_not_taken_over(store: ImageStore, root: Path, tmp_path: Path) -> None:
@@ -382,15 +404,8 @@ def test_a_system_without_a_kernel_publishes_nothing(store: ImageStore, root: Pa
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 100 MiB: 64 of them stay free for the registry."""
-    directory = tmp_path / "disk"
-    directory.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=100m", "tmpfs", str(directory)], capture_output=True, check=False
-    )
-    if mounted.returncode:
-        pytest.skip("can't mount a file system here")
-    yield directory
-    subprocess.run(["umount", str(directory)], check=True)
+    with mounted("tmpfs", tmp_path / "disk", "size=100m") as disk:
+        yield disk
 
 
 def test_a_full_disk_is_told_and_its_space_given_back(small_disk: Path, root: Path, tmp_path: Path) -> None:

@@ -49,6 +49,14 @@ def test_an_old_node_init_is_replaced_and_a_link_there_not_followed(root: Path, 
     assert (root / NODE_INIT_PATH).read_bytes() == node_init()
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: gives a directory away")
+def test_everybody_may_enter_the_root_of_a_node(root: Path) -> None:
+    root.chmod(0o700)
+    os.chown(root, 1000, 1000)
+    assert mend.mend(root) == ("/ had the mode 0700, owner 1000: made 0755, root's",)
+    assert (root.stat().st_mode & 0o777, root.stat().st_uid) == (0o755, 0)
+
+
 def test_host_keys_and_identities_are_removed(root: Path) -> None:
     put(root, "etc/ssh/ssh_host_ed25519_key", "secret", 0o600)
     put(root, "etc/ssh/ssh_host_ed25519_key.pub", "public")

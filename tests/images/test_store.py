@@ -158,6 +158,23 @@ def test_a_switch_made_by_another_process_is_seen_at_once(store: ImageStore, ima
     assert store.generation("debian", 2) is None
 
 
+def test_a_damaged_generation_can_still_be_removed(store: ImageStore) -> None:
+    (publish(store).directory / "generation.json").write_text("")
+    publish(store)
+    store.remove("debian", 1, {})
+    assert store.numbers("debian") == [2]
+
+
+def test_the_daemon_can_read_whatever_umask_root_has(images: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        generation = publish(ImageStore(images / "new"))
+    finally:
+        os.umask(before)
+    for path in (images / "new", generation.directory.parent, generation.directory, generation.boot):
+        assert path.stat().st_mode & 0o777 == 0o755
+
+
 @pytest.mark.parametrize(
     ("content", "why"),
     [
