@@ -49,6 +49,9 @@ main() {
 
 # --- what we know and where we are ---------------------------------------------------------------------------
 
+no_answer="no answer"
+note=''
+
 prepare() {
     [ -d /proc/self ] || mount -n -t proc -o nosuid,nodev,noexec proc /proc
     [ -d /sys/class ] || mount -n -t sysfs -o nosuid,nodev,noexec sysfs /sys
@@ -187,6 +190,11 @@ escape() { # TEXT: sets escaped, at most 200 characters fit for a URL's query
         case $first in
             [A-Za-z0-9._:,/-]) escaped=$escaped$first ;;
             ' ') escaped=$escaped+ ;;
+            "'") escaped=$escaped%27 ;;
+            '(') escaped=$escaped%28 ;;
+            ')') escaped=$escaped%29 ;;
+            ';') escaped=$escaped%3B ;;
+            '=') escaped=$escaped%3D ;;
             *) escaped=${escaped}_ ;;
         esac
     done
@@ -209,7 +217,7 @@ uptime_seconds() {
 
 # --- waiting, never without end ------------------------------------------------------------------------------
 
-within() { # SECONDS COMMAND…: its status; killed and 137 when the time is over
+within() { # SECONDS COMMAND…: its status; killed and 137 when the time is over. Tells `note` every 10 seconds
     limit=$1
     shift
     "$@" &
@@ -219,6 +227,7 @@ within() { # SECONDS COMMAND…: its status; killed and 137 when the time is ove
         while [ "$limit" -gt 0 ]; do
             sleep 1
             limit=$((limit - 1))
+            [ -z "$note" ] || [ $((limit % 10)) -ne 0 ] || complain "$note"
         done
         kill -9 "$worker"
     ) </dev/null >/dev/null 2>&1 &
@@ -340,7 +349,7 @@ mount_patiently() { # PATH DIRECTORY ROUNDS OPTIONS: NFS by the version asked fo
     while :; do
         mount_nfs "$nfs" "$1" "$2" "$4" && return 0
         first_why=$why first_advice=$advice
-        if [ "$nfs" != 3 ] && mount_nfs 3 "$1" "$2" "$4"; then
+        if [ "$nfs" != 3 ] && [ "$why" != "$no_answer" ] && mount_nfs 3 "$1" "$2" "$4"; then
             say "mounted by NFS v3, since v$nfs failed: $first_why"
             nfs=3
             return 0
@@ -360,14 +369,16 @@ mount_nfs() { # VERSION PATH DIRECTORY OPTIONS: sets why and advice where it fai
         3) set -- nfs "$2" "$3" "$4,vers=3,proto=tcp,mountproto=tcp,nolock,addr=$server,mountaddr=$server" ;;
         *) set -- nfs4 "$2" "$3" "$4,vers=$1,proto=tcp,addr=$server,clientaddr=${ip%/*}" ;;
     esac
-    why=$(within "$MOUNT_SECONDS" mount -i -n -t "$1" -o "$4" "$server:$2" "$3" 2>&1) && return 0
+    note="the NFS server $server doesn't answer"
+    why=$(within "$MOUNT_SECONDS" mount -i -n -t "$1" -o "$4" "$server:$2" "$3" 2>&1) && note='' && return 0
+    note=''
     case $why in
         *refused*) why="connection refused" advice="that the NFS server runs on $server (netbootctl doctor)" ;;
         *denied* | *ermitted*) why="access denied" advice="that ${ip%/*} may mount it (netbootctl apply)" ;;
         *"o such file"* | *"not found"*) why="not exported" advice="the exports of $server (netbootctl apply)" ;;
         *"o such device"* | *"nknown filesystem"*) why="the kernel has no NFS client" advice="the image's kernel" ;;
         *rotocol*) why="the server doesn't speak this NFS version" advice="the NFS server of $server" ;;
-        *"imed out"* | *unreachable* | *"o route"* | '') why="no answer" advice="that $server is up and on this network" ;;
+        *"imed out"* | *unreachable* | *"o route"* | '') why=$no_answer advice="that $server is up and on this network" ;;
         *) advice="the NFS server of $server (netbootctl doctor)" ;;
     esac
     return 1

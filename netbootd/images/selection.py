@@ -1,4 +1,4 @@
-"""Which of an image's kernel modules its small initrd carries; whether its kernel can serve a diskless node."""
+"""Which kernel modules of an image its small initrd carries; whether its kernel can serve a diskless node."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
