@@ -246,8 +246,18 @@ def _pid_file(head: HeadNode) -> Path:
     return head.directory / "kept.pid"
 
 
-def _ended(number: int, _frame: FrameType | None) -> None:
-    raise SystemExit(128 + number)
+class _Interrupted(BaseException):
+    """A signal asked us to end; its number."""
+
+
+def _interrupt(number: int, _frame: FrameType | None) -> None:
+    # One is enough: a second Ctrl-C shall not cut the cleaning up short.
+    for each in _ENDING:
+        signal.signal(each, signal.SIG_IGN)
+    raise _Interrupted(number)
+
+
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def main() -> int:
@@ -269,15 +279,15 @@ def main() -> int:
     if kept(head):
         print("demo: one is still running; end it by: make demo-stop", file=sys.stderr)
         return 1
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _ended)
+    for number in _ENDING:
+        signal.signal(number, _interrupt)
     try:
         with head.locked():
             head.prepare()
             demo(head, keep=arguments.keep)
-    except KeyboardInterrupt:
+    except _Interrupted as interrupted:
         print("\ndemo: interrupted; everything is ended and cleaned up", file=sys.stderr)
-        return 130
+        return 128 + int(interrupted.args[0])
     except (LabError, NetbootdError) as error:
         print(f"\ndemo: {error}", file=sys.stderr)
         return 1
