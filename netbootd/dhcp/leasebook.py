@@ -151,8 +151,7 @@ class LeaseBook:
         self._resting.discard(lease.address)
         if lease.state is LeaseState.DECLINED:
             self._resting.add(lease.address)
-        if lease.client_id:
-            self._of_client[lease.client_id] = lease.address
+        self._of_client[lease.client_id] = lease.address
         holder = self._held.pop(lease.address, None)
         if holder is not None:
             del self._offers[holder]

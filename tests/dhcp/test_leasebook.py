@@ -140,6 +140,25 @@ def test_whoever_asks_first_gets_an_address_that_was_offered_twice() -> None:
     assert not book.free_for(bytes([9]), at(100), NOW + 2)
 
 
+def test_where_all_is_offered_the_newcomers_share_the_oldest_offers() -> None:
+    book = LeaseBook(NETWORK)
+    for number in range(10):
+        book.hold(bytes([number]), at(100 + number), NOW)
+    shared = []
+    for client in (b"a", b"b", b"c"):
+        address = book.choose(client, None, NOW)
+        assert address is not None
+        book.hold(client, address, NOW)
+        shared.append(address)
+    assert shared == [at(100), at(101), at(102)]
+
+
+def test_a_bound_address_that_is_offered_to_its_own_client_again_is_not_up_for_others() -> None:
+    book = full()
+    book.hold(b"104", at(104), NOW)
+    assert book.choose(b"new", None, NOW) is None
+
+
 def test_an_offer_is_nobody_elses_to_take() -> None:
     book = LeaseBook(NETWORK)
     book.hold(b"a", at(100), NOW)
@@ -176,11 +195,12 @@ def test_an_address_that_rested_and_is_leased_again_is_not_taken_from_its_new_cl
     for changed in book.after_decline(lease(104, b"104"), NOW):
         book.put(changed)
     later = NOW + DECLINED_RESTS
-    book.put(lease(104, b"new"))
+    new = lease(104, b"new", ends=DECLINED_RESTS + 10)
+    book.put(new)
     for number in (105, 106, 107):
         for changed in book.after_decline(lease(number, str(number).encode()), later):
             book.put(changed)
-    assert book.lease_of(b"new") == lease(104, b"new")
+    assert book.lease_of(b"new") == new
 
 
 def test_the_only_address_of_a_pool_is_not_taken_out_of_use() -> None:

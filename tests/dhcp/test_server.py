@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from netbootd.dhcp import wire
+from netbootd.dhcp.destination import BROADCAST, CLIENT_PORT, SERVER_PORT, Destination, Way, datagram
 from netbootd.dhcp.options import MessageType
 from netbootd.lease import Lease, LeaseState
 from netbootd.node import Mac
@@ -340,6 +341,29 @@ def test_malformed_messages_are_counted_and_told_of_once_a_second(serve: Serve, 
     assert "malformed message from 10.77.0.9: 100 octets are too few" in output
     assert output.count("malformed message") < 20
     assert "Traceback" not in output
+
+
+@pytest.mark.needs("udhcpc")
+def test_two_thousand_made_up_machines_keep_no_real_one_from_its_address(
+    serve: Serve, machine: Machine
+) -> None:
+    head, client = serve(), machine("n1", N01.mac)
+    discover = wire.encode(request(MessageType.DISCOVER, flags=wire.BROADCAST_FLAG))
+    program = (
+        "import os, socket, sys; s = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, 0);"
+        "frame = bytes.fromhex(sys.argv[1]);"
+        "[s.sendto(frame[:58] + os.urandom(4) + frame[62:], ('eth0', 0x0800, 0, 0, b'\\xff' * 6))"
+        " for _ in range(2000)]"
+    )
+    # Without a UDP checksum, so that chaddr can be changed in place: 28 octets of headers, then 28 to chaddr.
+    to = Destination(Way.BROADCAST, BROADCAST, SERVER_PORT, N01.mac)
+    frame = bytearray(datagram(IPv4Address(0), to, discover, CLIENT_PORT))
+    frame[26:28] = bytes(2)
+    client.namespace.run([sys.executable, "-c", program, frame.hex()])
+    assert client.wait_for(client.udhcpc(), "bound")["ip"] == "10.77.0.10"
+    head.process.stop()
+    received = re.search(r"'received': (\d+)", head.process.output())
+    assert received is not None and int(received[1]) > 100
 
 
 def test_another_dhcp_server_on_the_wire_is_told_of(serve: Serve, lab: Lab) -> None:
