@@ -1,9 +1,10 @@
-"""The data pump: every running transfer's socket, the blocks that leave them, the timers.
+"""The data pump: every running transfer's sockets, the blocks that leave them, the timers.
 
-Each transfer has a socket of its own on a port of its own, its TID (RFC 1350 section 4). The sockets stand in
-one epoll set, and the event loop watches that set as if it were one socket: so a wake-up serves all clients
-that answered meanwhile, two system calls per block, without a callback of asyncio for each. The sockets
-aren't connected: a stranger at a TID gets the ERROR 5 that the RFC demands.
+Each transfer has a port of its own, its TID (RFC 1350 section 4), and two sockets there. One is connected to
+the client: the kernel hands it the client's datagrams alone, finds the route once, and passes on the client's
+"port unreachable". The other gets what strangers send to that port, to tell them so. All of them stand in one
+epoll set, and the event loop watches that set as if it were one socket: so a wake-up serves all clients that
+answered meanwhile, two system calls per block, without a callback of asyncio for each.
 
 A window leaves in one system call where UDP GSO works, packet by packet where it doesn't. What the kernel
 can't take now counts as lost on the way; the timer sends it again.
@@ -22,7 +23,8 @@ from itertools import count
 
 from netbootd.errors import PeerError
 from netbootd.tftp.frames import FrameCache, Source, chunk_blocks
-from netbootd.tftp.session import Blocks, Ended, How, Session, Step
+from netbootd.tftp.session import Ended, How, Session, Step
+from netbootd.tftp.sockets import Peer, Tid
 from netbootd.tftp.wire import (
     DATA_HEADER,
     ErrorCode,
@@ -33,29 +35,24 @@ from netbootd.tftp.wire import (
     is_error,
 )
 
-Peer = tuple[str, int]
-"""A client's address and port, its TID, as the socket calls have it."""
-
-_IP_RECVERR = 11
 _UDP_SEGMENT = 103
+_SEGMENT = struct.Struct("=H")
 _NO_GSO = frozenset({errno.EINVAL, errno.EMSGSIZE, errno.EIO, errno.EOPNOTSUPP, errno.ENOPROTOOPT})
-_SEND_BUFFER = 256 * 1024
 _MOST_ANSWER = 600
 """Octets read of an answer: an ACK has 4, an ERROR rarely more than 100."""
 _MOST_EVENTS = 256
 _ROUNDS = 8
 """How often one wake-up looks for more answers before the event loop serves the other protocols."""
+_FEW_EVENTS = 4
+"""After so few answers there are hardly more by now."""
 _MOST_STALE = 1024
 """Alarms of ended transfers that may lie about before they are swept up."""
-_ERRNO = struct.Struct("=I")
-"""The first field of struct sock_extended_err."""
-_SEGMENT = struct.Struct("=H")
 _MOST_STRAYS = 8
 """Strangers at one TID that are told so; more are dropped in silence."""
 
 
 class Running:
-    """A transfer under way: who reads what, from which socket, how far."""
+    """A transfer under way: who reads what, through which sockets, how far."""
 
     __slots__ = (
         "_blocks",
@@ -67,14 +64,14 @@ class Running:
         "peer",
         "segmented",
         "session",
-        "socket",
         "source",
         "started",
         "strays",
+        "tid",
     )
 
-    def __init__(self, sock: socket.socket, peer: Peer, source: Source, session: Session) -> None:
-        self.socket = sock
+    def __init__(self, tid: Tid, peer: Peer, source: Source, session: Session) -> None:
+        self.tid = tid
         self.peer = peer
         self.source = source
         self.session = session
@@ -88,31 +85,31 @@ class Running:
         self._chunk = memoryview(b"")
         self._first = self._last = 0
 
-    def packets(self, blocks: Blocks, cache: FrameCache) -> tuple[memoryview, int]:
-        """The packets from blocks.first on, as many as one chunk holds, and the last block among them.
+    def packets(self, first: int, last: int, cache: FrameCache) -> tuple[memoryview, int]:
+        """The packets from block `first` on, as many as one chunk holds, and the last block among them.
 
         Raises FileChangedError, OSError.
         """
-        first, last = blocks
         if not self._first <= first <= self._last:
             number = (first - 1) // self._blocks
             self._chunk = memoryview(cache.chunk(self.source, self.session.terms.blksize, number))
             self._first = number * self._blocks + 1
             self._last = self._first + self._blocks - 1
-        last = min(last, self._last)
+        if last > self._last:  # noqa: PLR1730 - min() costs a call for each block
+            last = self._last
         start = (first - self._first) * self.packet
         return self._chunk[start : start + (last - first + 1) * self.packet], last
 
     def close(self) -> None:
-        """Closes the socket and lets go of the file's octets; the source is its owner's to release."""
-        self.socket.close()
+        """Closes the sockets and lets go of the octets; the source is its owner's to release."""
+        self.tid.close()
         self.alarm = -math.inf
         self._chunk = memoryview(b"")
         self._first = self._last = 0
 
 
 class Pump:
-    """Runs the transfers it is given. `on_end` is told of each one that ended, its socket closed by then.
+    """Runs the transfers it is given. `on_end` is told of each one that ended, its sockets closed by then.
 
     `strays` and `malformed` count the datagrams at TIDs that came from strangers or made no sense.
     """
@@ -123,24 +120,20 @@ class Pump:
         self._loop = asyncio.get_running_loop()
         self._epoll = select.epoll()
         self._running: dict[int, Running] = {}
+        self._strangers: dict[int, Running] = {}
         self._alarms: list[tuple[float, int, Running]] = []
-        self._timer: asyncio.TimerHandle | None = None
         self._order = count()
+        self._timer: asyncio.TimerHandle | None = None
         self.strays = 0
         self.malformed = 0
         self._loop.add_reader(self._epoll.fileno(), self._ready)
 
-    def __len__(self) -> int:
-        return len(self._running)
-
     def start(self, running: Running) -> None:
-        """Takes over a transfer and its socket (bound, non-blocking) and sends the first answer."""
-        sock = running.socket
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
-        # The client's "port unreachable" then ends the transfer at once.
-        sock.setsockopt(socket.IPPROTO_IP, _IP_RECVERR, 1)
-        self._running[sock.fileno()] = running
-        self._epoll.register(sock.fileno(), select.EPOLLIN)
+        """Takes over a transfer and its sockets and sends the first answer."""
+        self._running[running.tid.client.fileno()] = running
+        self._strangers[running.tid.strangers.fileno()] = running
+        self._epoll.register(running.tid.client, select.EPOLLIN)
+        self._epoll.register(running.tid.strangers, select.EPOLLIN)
         running.started = self._loop.time()
         self._perform(running, running.session.begin(running.started))
 
@@ -154,56 +147,67 @@ class Pump:
         self._loop.remove_reader(self._epoll.fileno())
         self._epoll.close()
 
+    # ---- answers
+
     def _ready(self) -> None:
         for _ in range(_ROUNDS):
             events = self._epoll.poll(0, _MOST_EVENTS)
-            if not events:
-                return
             now = self._loop.time()
-            for descriptor, event in events:
-                running = self._running[descriptor]
-                if event & select.EPOLLERR:
-                    self._unreachable(running)
-                else:
+            for descriptor, _ in events:
+                running = self._running.get(descriptor)
+                if running is not None:
                     self._receive(running, now)
+                elif descriptor in self._strangers:
+                    self._stray(self._strangers[descriptor])
+            if len(events) < _FEW_EVENTS:
+                return
 
     def _receive(self, running: Running, now: float) -> None:
         try:
-            datagram, sender = running.socket.recvfrom(_MOST_ANSWER)
+            answer = decode_answer(running.tid.client.recv(_MOST_ANSWER))
+        except ConnectionRefusedError:
+            self._end(running, running.session.gone())
         except OSError:
-            return  # nothing there after all; an ICMP error shows up as EPOLLERR
-        if sender != running.peer:
-            self._stray(running, datagram, sender)
-            return
-        try:
-            answer = decode_answer(datagram)
+            return  # nothing there after all, or an ICMP error that may pass
         except WireError:
             self.malformed += 1  # the transfer goes on: whatever that was, the timer still runs
-            return
-        if isinstance(answer, int):
-            self._perform(running, running.session.acknowledge(answer, now))
         else:
-            self._end(running, running.session.fault(answer))
+            if isinstance(answer, int):
+                self._perform(running, running.session.acknowledge(answer, now))
+            else:
+                self._end(running, running.session.fault(answer))
+
+    def _stray(self, running: Running) -> None:
+        """A datagram that another than the client sent to its TID (RFC 1350 section 4)."""
+        with suppress(OSError):
+            datagram, sender = running.tid.strangers.recvfrom(_MOST_ANSWER)
+            self.strays += 1
+            running.strays += 1
+            if running.strays <= _MOST_STRAYS and not is_error(datagram):
+                error = encode_error(ErrorCode.UNKNOWN_TID, "this transfer is another client's")
+                running.tid.strangers.sendto(error, sender)
+
+    # ---- what the session wants done
 
     def _perform(self, running: Running, step: Step) -> None:
-        if isinstance(step, Blocks):
-            if step.first == 0:
+        if type(step) is tuple:
+            first, last = step
+            if first == 0:
                 self._send(running, encode_oack(running.session.terms.oack))
             else:
-                self._send_blocks(running, step)
+                self._send_blocks(running, first, last)
             if running.session.deadline < running.alarm:
                 self._set_alarm(running)
-        elif step is not None:
-            # Not to a peer that never answered: it may not be the one that asked.
+        elif isinstance(step, Ended):
+            # No ERROR to a peer that never answered: it may not be the one that asked.
             if step.how is not How.DONE and running.session.verified:
                 self._send(running, encode_error(ErrorCode.UNDEFINED, step.detail))
             self._end(running, step)
 
-    def _send_blocks(self, running: Running, blocks: Blocks) -> None:
-        first, last = blocks
+    def _send_blocks(self, running: Running, first: int, last: int) -> None:
         while first <= last:
             try:
-                packets, sent = running.packets(Blocks(first, last), self._cache)
+                packets, sent = running.packets(first, last, self._cache)
             except (PeerError, OSError) as error:
                 text = str(error)
                 self._send(running, encode_error(ErrorCode.UNDEFINED, text))
@@ -218,50 +222,27 @@ class Pump:
 
     def _send(self, running: Running, packet: bytes | memoryview) -> None:
         try:
-            running.socket.sendto(packet, running.peer)
+            running.tid.client.send(packet)
         except OSError:
             return  # lost on the way, as far as the session is concerned
 
     def _send_segmented(self, running: Running, packets: memoryview) -> bool:
         """One system call for many packets; False when this route doesn't do that."""
         try:
-            running.socket.sendmsg([packets], running.segmented, 0, running.peer)
+            running.tid.client.sendmsg([packets], running.segmented)
         except OSError as error:
             if error.errno in _NO_GSO:
                 running.segmented = []
                 return False
         return True
 
-    def _stray(self, running: Running, datagram: bytes, sender: Peer) -> None:
-        self.strays += 1
-        running.strays += 1
-        if running.strays <= _MOST_STRAYS and not is_error(datagram):
-            error = encode_error(ErrorCode.UNKNOWN_TID, "this transfer is another client's")
-            with suppress(OSError):
-                running.socket.sendto(error, sender)
-
-    def _unreachable(self, running: Running) -> None:
-        """An ICMP error is queued at the socket; that of a stranger's port means nothing."""
-        try:
-            _, ancillary, _, receiver = running.socket.recvmsg(64, 512, socket.MSG_ERRQUEUE)
-        except OSError:
-            running.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)  # reading it clears it
-            return
-        refused = any(
-            level == socket.IPPROTO_IP
-            and kind == _IP_RECVERR
-            and _ERRNO.unpack_from(data)[0] == errno.ECONNREFUSED
-            for level, kind, data in ancillary
-        )
-        if refused and receiver == running.peer:
-            self._end(running, running.session.gone())
-
     def _end(self, running: Running, ended: Ended) -> None:
-        descriptor = running.socket.fileno()
-        del self._running[descriptor]
-        self._epoll.unregister(descriptor)
-        running.close()
+        del self._running[running.tid.client.fileno()]
+        del self._strangers[running.tid.strangers.fileno()]
+        running.close()  # which takes them out of the epoll set as well
         self._on_end(running, ended)
+
+    # ---- timers
 
     def _set_alarm(self, running: Running) -> None:
         """Puts the session's deadline in the heap: one entry a transfer, looked at again when it is due.

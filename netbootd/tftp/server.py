@@ -8,7 +8,6 @@ import asyncio
 import errno
 import resource
 import socket
-import struct
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
@@ -20,8 +19,9 @@ from netbootd.errors import HostError, NetbootdError, PeerError
 from netbootd.tftp.complaints import Budget, Complaints
 from netbootd.tftp.frames import FrameCache, Source, Sources
 from netbootd.tftp.options import negotiate
-from netbootd.tftp.pump import Peer, Pump, Running
+from netbootd.tftp.pump import Pump, Running
 from netbootd.tftp.session import Ended, How, Session
+from netbootd.tftp.sockets import Peer, bound, listening, open_tid, receive
 from netbootd.tftp.transfer import Limits, Opening, Shelf, Transfer
 from netbootd.tftp.wire import (
     ErrorCode,
@@ -34,10 +34,6 @@ from netbootd.tftp.wire import (
 )
 
 PORT = 69
-_IP_PKTINFO = 8
-_PKTINFO = struct.Struct("=i4s4s")
-"""struct in_pktinfo: interface, our address, the datagram's destination (not the same for a broadcast)."""
-_MOST_DATAGRAM = 2048
 _MOST_REQUESTS = 64
 """Requests taken in one go before the event loop serves the others."""
 _YOUNG = 2.0
@@ -98,17 +94,16 @@ class TftpServer:
         self._budget = Budget(self.limits.errors_per_second)
         self._complaints = Complaints(f"TFTP on {self.interface}")
         soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        # A transfer takes a socket and, unless another one reads the same file, a descriptor for that.
-        self._most = max(1, min(self.limits.transfers, (soft - _SPARE_DESCRIPTORS) // 2))
+        # A transfer takes two sockets and, unless another one reads the same file, a descriptor for that.
+        self._most = max(1, min(self.limits.transfers, (soft - _SPARE_DESCRIPTORS) // 3))
         try:
-            self._socket = self._bound(self.interface, "", self.port)
+            self._socket = listening(self.interface, self.port)
         except OSError as error:
             raise HostError(
                 f"TFTP can't listen on {self.interface} ({self.address}), port {self.port}: {error.strerror}",
                 _HINTS.get(error.errno or 0, "").format(port=self.port, interface=self.interface),
             ) from error
         self.port = self._socket.getsockname()[1]
-        self._socket.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
         self._pump = Pump(FrameCache(self.limits.frames), self._ended)
         self._loop.add_reader(self._socket.fileno(), self._receive)
 
@@ -131,10 +126,9 @@ class TftpServer:
             if self._socket is None:
                 return
             try:
-                datagram, ancillary, _, peer = self._socket.recvmsg(_MOST_DATAGRAM, socket.CMSG_SPACE(12))
+                datagram, peer, local = receive(self._socket)
             except OSError:
                 return  # all read
-            local = _addressed_to(ancillary)
             if local is None:
                 self.counters["broadcast"] += 1  # RFC 1123 section 4.2.3.5: silently ignored
             else:
@@ -175,12 +169,12 @@ class TftpServer:
     ) -> None:
         source = self._sources.take(asset, request.mode)
         try:
-            sock = self._bound(self.interface, str(local), 0)
+            tid = open_tid(self.interface, local, peer)
         except OSError:
             self._sources.release(source)
             raise
         session = Session(source.size, negotiate(request.options, source.size))
-        running = Running(sock, peer, source, session)
+        running = Running(tid, peer, source, session)
         entry = _Entry(datagram, request.path, peer, local, source, running)
         self._entries[running] = self._latest[peer] = entry
         self._per_client[peer[0]] += 1
@@ -248,19 +242,8 @@ class TftpServer:
             self._send_error(peer, local, ErrorCode.ILLEGAL_OPERATION, error.message)
 
     def _send_error(self, peer: Peer, local: IPv4Address, code: ErrorCode, why: str) -> None:
-        with suppress(OSError), self._bound(self.interface, str(local), 0) as sock:
+        with suppress(OSError), bound(self.interface, str(local), 0) as sock:
             sock.sendto(encode_error(code, why), peer)
-
-    @staticmethod
-    def _bound(interface: str, address: str, port: int) -> socket.socket:
-        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
-        try:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.encode())
-            sock.bind((address, port))
-        except OSError:
-            sock.close()
-            raise
-        return sock
 
 
 _HINTS = {
@@ -269,12 +252,3 @@ _HINTS = {
     errno.EPERM: "it needs CAP_NET_RAW, as netbootd.service gives it",
     errno.ENODEV: "there is no interface {interface}; `ip link` shows those there are",
 }
-
-
-def _addressed_to(ancillary: list[tuple[int, int, bytes]]) -> IPv4Address | None:
-    """Our address that the datagram was sent to; None for a broadcast or a multicast."""
-    for level, kind, data in ancillary:
-        if level == socket.IPPROTO_IP and kind == _IP_PKTINFO:
-            _, ours, destination = _PKTINFO.unpack_from(data)
-            return IPv4Address(ours) if ours == destination else None
-    return None

@@ -21,7 +21,6 @@ octets, at most four times. A window is only ever sent to a peer that acknowledg
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import NamedTuple
 
 from netbootd.tftp.options import Terms
 from netbootd.tftp.wire import ErrorCode, PeerFault
@@ -29,6 +28,8 @@ from netbootd.tftp.wire import ErrorCode, PeerFault
 FIRST_WAIT = 1.0
 """Seconds until the first retransmission, before a round trip was measured (RFC 6298 section 2.1)."""
 LEAST_WAIT, MOST_WAIT = 0.25, 8.0
+LEAST_TRIP = 0.01
+"""A round trip below this leaves the wait at its least."""
 TRIES_UNVERIFIED = 3
 """Retransmissions to a peer that never acknowledged anything: 4 packets in all."""
 MOST_WAIT_UNVERIFIED = 5
@@ -48,11 +49,8 @@ class How(StrEnum):
     REFUSED = "refused"
 
 
-class Blocks(NamedTuple):
-    """Send the blocks `first` to `last`, both included, absolute numbers. Block 0 is the OACK."""
-
-    first: int
-    last: int
+Blocks = tuple[int, int]
+"""Send the blocks from the first to the last, both included, absolute numbers. Block 0 is the OACK."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,19 +120,24 @@ class Session:
 
     def acknowledge(self, wire_block: int, now: float) -> Step:
         """An ACK with the 16-bit block number `wire_block` came."""
-        ahead = (wire_block - self.acked) & 0xFFFF
-        if not 0 < ahead <= self.sent - self.acked:
+        acked = self.acked
+        ahead = (wire_block - acked) & 0xFFFF
+        if not 0 < ahead <= self.sent - acked:
             return None
-        self.acked += ahead
-        self.verified = True
+        acked += ahead
+        self.acked = acked
         self._tries = 0
-        if self.acked == self.last:
+        if acked == self.last:
             return Ended(How.DONE)
-        if self.terms.timeout is None:
+        if not self.verified:
+            self.verified = True
+            if self.terms.timeout is not None:
+                self._wait = self.terms.timeout
+        # A round trip so short that it can't change the least wait isn't worth the arithmetic.
+        if self._fresh and (self._wait > LEAST_WAIT or now - self._sent_at > LEAST_TRIP):
             self._adapt(now)
-        else:
-            self._wait = self.terms.timeout
-        return self._send(min(self._window, self.last - self.acked), now)
+        left = self.last - acked
+        return self._send(self._window if self._window < left else left, now)
 
     def expire(self, now: float) -> Step:
         """The time is `now`; if the deadline has passed, send again or give up."""
@@ -163,20 +166,23 @@ class Session:
         return Ended(How.FAILED, f"the client closed its port at block {self.acked} of {self.last}")
 
     def _send(self, count: int, now: float) -> Blocks:
-        first = self.acked + 1
-        self.sent = self.acked + count
-        again = self._highest - self.acked
+        acked = self.acked
+        self.sent = last = acked + count
+        again = self._highest - acked
         if again > 0:
             self.resent += min(again, count)
-        self._fresh = again <= 0
-        self._highest = max(self._highest, self.sent)
+            self._fresh = False
+        else:
+            self._fresh = True
+        if last > self._highest:  # noqa: PLR1730 - max() costs a call for each block
+            self._highest = last
         self._sent_at = now
         self.deadline = now + self._wait
-        return Blocks(first, self.sent)
+        return acked + 1, last
 
     def _adapt(self, now: float) -> None:
-        """RFC 6298 section 2; a flight that held a block sent before isn't measured (Karn)."""
-        if not self._fresh:
+        """RFC 6298 section 2; not called for a flight that held a block sent before (Karn)."""
+        if self.terms.timeout is not None:
             return
         trip = now - self._sent_at
         if self._smoothed < 0:

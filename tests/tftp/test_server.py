@@ -113,7 +113,7 @@ async def test_content_made_on_demand_is_served_to_each_client_as_its_own(served
     for address in ("127.0.0.1", "127.0.0.2"):
         with served.client(address) as client:
             client.ask("/text/boot.ipxe", tsize=0)
-            expected = f"text/boot.ipxe for {address} at 127.0.0.1 by tftp\n".encode()
+            expected = f"text/boot.ipxe for {address} at 127.0.0.1 by TFTP\n".encode()
             assert (await client.receive()).options == {"tsize": str(len(expected))}
         with served.client(address) as client:
             assert await client.fetch("text/boot.ipxe", blksize=16) == expected
