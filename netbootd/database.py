@@ -54,6 +54,15 @@ def transaction(db: sqlite3.Connection, what: str) -> Iterator[None]:
             db.execute("ROLLBACK")
 
 
+@contextmanager
+def reading(what: str) -> Iterator[None]:
+    """Raises HostError where reading inside fails."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise HostError(f"can't read {what}: {error}", "is its disk in order?") from error
+
+
 def _ensure_schema(db: sqlite3.Connection, version: int, schema: str) -> int:
     db.execute("BEGIN IMMEDIATE")
     try:

@@ -311,11 +311,12 @@ class Registry:
         self._writes += counts
 
     def _select(self, where: str, *values: str | int) -> list[Node]:
-        rows = self._db.execute(
-            "SELECT node.name, mac, address, machine_id, serial, profile, image, root, kernel_args"  # noqa: S608 (`where` is ours)
-            f" FROM node JOIN mac ON mac.node = node.id {where}",
-            values,
-        ).fetchall()
+        with database.reading("the registry"):
+            rows = self._db.execute(
+                "SELECT node.name, mac, address, machine_id, serial, profile, image, root, kernel_args"  # noqa: S608 (`where` is ours)
+                f" FROM node JOIN mac ON mac.node = node.id {where}",
+                values,
+            ).fetchall()
         nodes: dict[str, Node] = {}
         for name, mac, address, machine_id, serial, profile, *own in rows:
             if name in nodes:

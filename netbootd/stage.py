@@ -23,7 +23,10 @@ class Stage(StrEnum):
     @property
     def order(self) -> int:
         """0 for discover, 9 for ready."""
-        return list(Stage).index(self)
+        return _ORDER[self]
+
+
+_ORDER = {stage: number for number, stage in enumerate(Stage)}
 
 
 class Level(StrEnum):

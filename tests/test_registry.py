@@ -173,6 +173,19 @@ def test_a_file_that_is_no_registry_is_left_alone(tmp_path: Path) -> None:
     assert path.read_bytes() == before
 
 
+def test_a_file_that_goes_bad_later_is_an_error_in_words(tmp_path: Path) -> None:
+    path = tmp_path / "registry.db"
+    registry = Registry.open(path)
+    _add(registry, _request("n01", 1))
+    registry.close()
+    registry = Registry.open(path)
+    with path.open("r+b") as file:
+        file.seek(100)
+        file.write(b"\xff" * 30_000)
+    with pytest.raises(HostError, match="can't read the registry"):
+        registry.nodes()
+
+
 def test_a_newer_registry_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "registry.db"
     Registry.open(path).close()

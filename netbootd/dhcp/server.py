@@ -137,7 +137,11 @@ class DhcpServer:
             self._complain("malformed", f"malformed message from {host}: {error.message}", now)
             return None
         client = from_dhcp(request.chaddr, request.options)
-        node = self._registry.node_by_mac(client.mac)
+        try:
+            node = self._registry.node_by_mac(client.mac)
+        except HostError as error:
+            self._complain("registry", f"{client.mac} gets no answer: {error}", now, logging.ERROR)
+            return None
         decision = self._decide(client, node, self.network)
         found = answer(request, decision, node, self.network, self._book, now)
         if not isinstance(found, Ignore):
