@@ -64,7 +64,7 @@ def setup(  # noqa: PLR0913 (each is an option of the command)
             "--address", metavar="IP/LEN", help="Its address, where it hasn't one yet: 10.77.0.1/24."
         ),
     ] = None,
-    dhcp: Annotated[str | None, typer.Option("--dhcp", metavar="MODE", help="server, proxy or off.")] = None,
+    dhcp: Annotated[str | None, typer.Option("--dhcp", metavar="MODE", help="server or off.")] = None,
     range_: Annotated[
         str | None, typer.Option("--range", metavar="FIRST-LAST", help="Addresses for nodes.")
     ] = None,

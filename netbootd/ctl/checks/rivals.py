@@ -44,7 +44,7 @@ def rivals(context: Context) -> list[Finding]:
     asked = [
         (network, links[network.interface])
         for network in context.networks
-        if network.dhcp is not DhcpMode.OFF and network.interface in links and links[network.interface].up
+        if network.dhcp is DhcpMode.SERVER and network.interface in links and links[network.interface].up
     ]
     if not asked:
         return []
@@ -54,19 +54,18 @@ def rivals(context: Context) -> list[Finding]:
     found = []
     for network, link in asked:
         others = {r.address: r for r in heard if r.interface == link.name and r.address != network.server}
-        for rival in others.values():
-            found += _finding(network, rival)
+        found += [_finding(rival) for rival in others.values()]
         if not others:
             found.append(ok(f"no other DHCP server answered on {link.name} in {LISTEN:.0f} s"))
     return found
 
 
-def _finding(network: Network, rival: Rival) -> list[Finding]:
+def _finding(rival: Rival) -> Finding:
     who = f"{rival.address} ({rival.mac})" if rival.mac else str(rival.address)
-    text = f"another DHCP server answers on {network.interface}: {who} offered {rival.offered}"
-    if network.dhcp is DhcpMode.PROXY:
-        return [ok(text + "; netbootd adds what to boot")]
-    return [wrong(text, "switch it off, or its DHCP for this wire; two servers race for every node")]
+    return wrong(
+        f"another DHCP server answers on {rival.interface}: {who} offered {rival.offered}",
+        "switch it off, or its DHCP for this wire; two servers race for every node",
+    )
 
 
 def _heard(asked: list[tuple[Network, Interface]]) -> Iterator[Rival]:
