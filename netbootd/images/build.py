@@ -28,6 +28,8 @@ _MIRROR = re.compile(r"(https?|ftp|file)://?[!-~]{1,500}")
 _SOURCES_DIR = Path("/etc/apt")
 _REACHING = re.compile(r'Acquire::((https?|ftp)::\S+|Retries|Check-\S+|ForceIPv[46]|Max-FutureTime) ".+";')
 LOG_NAME = "build.log"
+_MERGED_USR = Path("/usr/share/mmdebstrap/hooks/maybe-merged-usr")
+"""Makes /bin and the like links from the start; else a package does it later, which brings all of Perl."""
 _CONTAINED = (
     *("setpriv", "--pdeathsig", "KILL", "--"),
     *("unshare", "--mount", "--pid", "--fork", "--kill-child=KILL", "--mount-proc", "--"),
@@ -132,6 +134,7 @@ def _mmdebstrap(
         *(f"--dpkgopt={option}" for option in debian.DPKG_OPTIONS),
         f"--essential-hook={debian.BEFORE_KERNEL}",
         f"--customize-hook={debian.AFTER_PACKAGES}",
+        *([f"--hook-dir={_MERGED_USR}"] if _MERGED_USR.is_dir() else []),
         archives.suite,
         str(staging.root),
         *(apt.one_line(source) for source in archives.sources()),

@@ -100,7 +100,8 @@ class BuildLog:
                 self._advance(octets(*match.groups()))
         elif line.startswith(_INSTALLED):
             if self._step != "installing packages":
-                self._begin("installing packages", 2 * self._packages)
+                # Each is unpacked, then set up.
+                self._begin("installing packages", 2 * self._packages or None)
             self._advance(1)
 
     def _begin(self, step: str, total: int | None) -> None:

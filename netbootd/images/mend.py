@@ -18,6 +18,8 @@ from netbootd.images.rooted import find_file, resolve
 _MARK = "#netbootd: "
 _UNIT_DIRECTORIES = ("/etc/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system")
 _SHELL = "netbootctl image shell NAME"
+PING_SETTING = "/etc/sysctl.d/90-netbootd-ping.conf"
+PING_FOR_ALL = "net.ipv4.ping_group_range = 0 2147483647\n"
 
 NEEDLESS_UNITS = {
     "apt-daily.timer": "it would fill each node's memory with package lists",
@@ -222,18 +224,22 @@ def _init(root: Path) -> list[str]:
 
 
 def _capabilities(root: Path) -> list[str]:
-    """NFS carries user.* attributes at most (RFC 8276, section 8): these programs lose what they have."""
+    """NFS carries user.* attributes at most (RFC 8276): these programs lose what they have."""
     found = []
     for directory in ("/usr/bin", "/usr/sbin", "/bin", "/sbin", "/usr/libexec", "/usr/lib"):
         for name in edit.matching(root, directory, "*"):
             path = edit.entry(root, name)
             if path is not None and path.is_file() and not path.is_symlink() and _has_capability(path):
                 found.append(f"/{path.relative_to(root)}")
-    programs = sorted(set(found))
-    if not programs:
-        return []
-    shown = ", ".join(programs[:4]) + (" …" if len(programs) > 4 else "")
-    return [f"file capabilities of {shown} aren't carried by NFS: these programs may work for root only"]
+    remarks = []
+    pings = {name for name in found if name.endswith("/ping")}
+    if pings and edit.entry(root, PING_SETTING) is None:
+        edit.write(root, PING_SETTING, PING_FOR_ALL)
+        remarks.append(f"ping works for everybody by {PING_SETTING}: NFS doesn't carry its capability")
+    if others := sorted(set(found) - pings):
+        shown = ", ".join(others[:4]) + (" …" if len(others) > 4 else "")
+        remarks.append(f"NFS doesn't carry the file capabilities of {shown}: they may work for root only")
+    return remarks
 
 
 def _has_capability(path: Path) -> bool:

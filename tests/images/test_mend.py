@@ -183,6 +183,21 @@ def test_what_only_its_owner_can_mend_is_told_with_the_remedy(root: Path) -> Non
     assert "systemd-sysv" in no_init
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: gives a program a capability")
+def test_programs_that_lose_their_capabilities_over_nfs_are_told(root: Path) -> None:
+    (root / "bin").rename(root / "usr/bin")
+    (root / "bin").symlink_to("usr/bin")
+    for name in ("ping", "mtr-packet"):
+        path = put(root, f"usr/bin/{name}", b"", 0o755)
+        # cap_net_raw+ep: VFS_CAP_REVISION_2 with the effective bit, linux/capability.h.
+        os.setxattr(path, "security.capability", bytes.fromhex("0100000200200000" + "00" * 12))
+    ping, other = mend.mend(root)
+    assert ping.startswith("ping works for everybody")
+    assert "file capabilities of /usr/bin/mtr-packet:" in other
+    assert (root / mend.PING_SETTING.lstrip("/")).read_text() == mend.PING_FOR_ALL
+    assert mend.mend(root) == (other,)
+
+
 def test_links_in_the_image_never_lead_to_the_head_nodes_files(root: Path, tmp_path: Path) -> None:
     outside = put(tmp_path, "fstab", "LABEL=root / ext4\n")
     secret = put(tmp_path, "hostname", "head\n")
