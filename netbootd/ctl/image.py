@@ -13,7 +13,7 @@ from netbootd.ctl.afterwards import bring_up_to_date
 from netbootd.ctl.head import Head, complete_images
 from netbootd.ctl.options import Json
 from netbootd.ctl.progress import shown, took
-from netbootd.ctl.tables import card, listing, say, size, warn
+from netbootd.ctl.tables import card, listing, local_time, say, size, warn
 from netbootd.errors import HostError, UserError
 from netbootd.image import Generation, image_name, parse_label
 from netbootd.registry import Registry
@@ -109,7 +109,7 @@ def list_(ctx: typer.Context, as_json: Json = False) -> None:
             }
         )
     columns = {"name": "image", "current": "current", "generations": "generations", "nodes": "nodes",
-               "kernel": "kernel", "size_shown": "size", "made": "made"}  # fmt: skip
+               "kernel": "kernel", "size_shown": "size", "made_shown": "made"}  # fmt: skip
     if any(record["remark"] for record in records):
         columns["remark"] = "remark"
     empty = "there is no image yet; `netbootctl image build debian` makes one"
@@ -131,7 +131,7 @@ def show(ctx: typer.Context, name: Label, as_json: Json = False) -> None:
             {**_facts(made), "current": made.number == current, "used_by": users.get(made.number, [])}
             for made in head.images.generations(name)
         ]
-        columns = {"generation": "generation", "current": "current", "made": "made", "kernel": "kernel",
+        columns = {"generation": "generation", "current": "current", "made_shown": "made", "kernel": "kernel",
                    "size_shown": "size", "origin": "origin", "used_by": "used by"}  # fmt: skip
         return listing(records, columns, as_json=as_json)
     made = head.images.generation(name, number)
@@ -139,7 +139,7 @@ def show(ctx: typer.Context, name: Label, as_json: Json = False) -> None:
         numbers = ", ".join(map(str, head.images.numbers(name)))
         raise UserError(f"{name} has no generation {number}", f"it has {numbers}")
     record = {**_facts(made), "current": number == current, "used_by": users.get(number, [])}
-    titles = {"generation": "generation", "current": "current", "made": "made", "origin": "origin",
+    titles = {"generation": "generation", "current": "current", "made_shown": "made", "origin": "origin",
               "architecture": "architecture", "kernel": "kernel", "size_shown": "size", "init": "init",
               "kernel_args": "kernel arguments", "directory": "directory", "note": "note",
               "remarks": "remarks", "used_by": "used by"}  # fmt: skip
@@ -210,6 +210,7 @@ def _facts(made: Generation) -> dict[str, Any]:
         "size": made.size,
         "size_shown": size(made.size),
         "made": made.created,
+        "made_shown": local_time(made.created),
         "origin": made.origin,
         "init": made.init,
         "kernel_args": made.kernel_args,

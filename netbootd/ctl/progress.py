@@ -58,7 +58,7 @@ def _bar(title: str) -> Iterator[Progress]:
 
     columns = (
         SpinnerColumn(finished_text="[green]✓"),
-        TextColumn("{task.description:20}"),
+        TextColumn("{task.description:<40}"),
         BarColumn(bar_width=32),
         TextColumn("{task.fields[far]:24}"),
         TimeElapsedColumn(),

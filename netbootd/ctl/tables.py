@@ -7,6 +7,7 @@ them. rich is loaded only for a terminal. Whatever came from the wire is shown a
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 Record = Mapping[str, Any]
+
+LONG = 60
+"""Characters of a list's items from which on each gets a line of its own."""
 
 STYLES = {
     "ready": "green", "ok": "green", "running": "green", "up": "green",
@@ -49,14 +53,12 @@ def card(record: Record, titles: Mapping[str, str], *, as_json: bool = False) ->
         print_json(record)
         return
     width = max(len(title) for title in titles.values())
-    styled = sys.stdout.isatty()
     for key, title in titles.items():
-        if styled:
-            from rich.text import Text  # noqa: PLC0415 (a terminal's alone)
-
-            console().print(Text(f"{title:{width}}  ", style="dim") + _styled(record.get(key)))
-        else:
-            say(f"{title:{width}}  {cell(record.get(key))}")
+        value = record.get(key)
+        # What is told in sentences gets a line for each.
+        long = isinstance(value, list) and sum(len(str(item)) for item in value) > LONG
+        for i, item in enumerate(value if long and isinstance(value, list) else [value]):
+            _card_line("" if i else title, width, item)
 
 
 def say(text: str) -> None:
@@ -102,6 +104,11 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
+def local_time(stamp: str) -> str:
+    """An ISO 8601 time as a person here reads it: 2026-01-02 04:04."""
+    return datetime.fromisoformat(stamp).astimezone().strftime("%Y-%m-%d %H:%M")
+
+
 def size(octets: int) -> str:
     """1.4 GB, as a person says it."""
     amount = float(octets)
@@ -131,6 +138,15 @@ def table(records: Sequence[Record], columns: Mapping[str, str]) -> "Table":
     for record in records:
         shown.add_row(*(_styled(record.get(key)) for key in columns))
     return shown
+
+
+def _card_line(title: str, width: int, value: object) -> None:
+    if sys.stdout.isatty():
+        from rich.text import Text  # noqa: PLC0415 (a terminal's alone)
+
+        console().print(Text(f"{title:{width}}  ", style="dim") + _styled(value))
+    else:
+        say(f"{title:{width}}  {cell(value)}")
 
 
 def _styled(value: object) -> "Text":
