@@ -10,7 +10,7 @@ LAB_PACKAGES  := python3-venv iproute2 util-linux qemu-system-x86 ovmf ipxe ipxe
                  nfs-ganesha nfs-ganesha-vfs rpcbind mmdebstrap openssh-client zstd xz-utils cpio
 DEMO_PACKAGES := $(LAB_PACKAGES)
 TEST_PACKAGES := $(LAB_PACKAGES) busybox udhcpc isc-dhcp-client tftp-hpa atftp curl libnfs-utils \
-                 dnsmasq-base nftables iptables shellcheck
+                 dnsmasq-base nftables iptables shellcheck kmod binutils
 
 .PHONY: help venv deps-demo deps-test demo demo-stop test clean
 
