@@ -313,7 +313,7 @@ bring_up() {
         tick
     done
     if [ -n "$gw" ]; then
-        ip route add default via "$gw" dev "$card" || go_on "the router $gw can't be set: no way out of this network"
+        ip route add default via "$gw" dev "$card" proto static || go_on "the router $gw can't be set: no way out of this network"
     fi
     say "$card is up as $ip"
 }
