@@ -9,8 +9,8 @@ PYTEST_ARGS ?=
 LAB_PACKAGES  := python3-venv iproute2 util-linux qemu-system-x86 ovmf ipxe ipxe-qemu \
                  nfs-ganesha nfs-ganesha-vfs rpcbind mmdebstrap openssh-client zstd xz-utils cpio
 DEMO_PACKAGES := $(LAB_PACKAGES)
-TEST_PACKAGES := $(LAB_PACKAGES) busybox udhcpc isc-dhcp-client tftp-hpa atftp curl libnfs-utils \
-                 dnsmasq-base nftables iptables shellcheck kmod binutils
+TEST_PACKAGES := $(LAB_PACKAGES) busybox udhcpc isc-dhcp-client tftp-hpa atftp curl wget libnfs-utils \
+                 nfs-kernel-server dnsmasq-base nftables iptables tshark binutils kmod shellcheck
 
 .PHONY: help venv deps-demo deps-test demo demo-stop test clean
 
