@@ -37,16 +37,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
     except (NetbootdError, KeyboardInterrupt, OSError, sqlite3.Error) as error:
-        status, line = _told(error)
-        return _fail(line, status)
+        status, *lines = _told(error)
+        return _fail(status, *lines)
     return status
 
 
-def _told(error: BaseException) -> tuple[int, str]:
-    """Exit status and words for a failure that we know."""
+def _told(error: BaseException) -> tuple[int, *tuple[str, ...]]:
+    """Exit status and lines for a failure that we know."""
     match error:
         case ConfigError():
-            return error.exit_code, "\n".join([f"error: {error}", *(f"  {line}" for line in error.problems)])
+            return error.exit_code, f"error: {error}", *(f"  {line}" for line in error.problems)
         case NetbootdError():
             return error.exit_code, f"error: {error}"
         case KeyboardInterrupt():
@@ -59,8 +59,11 @@ def _told(error: BaseException) -> tuple[int, str]:
             return HostError.exit_code, f"error: the registry can't be used: {error}; {hint}"
 
 
-def _fail(text: str, status: int) -> int:
-    print(text, file=sys.stderr)  # noqa: T201 (this is the exit ladder)
+def _fail(status: int, *lines: str) -> int:
+    """Show what is wrong; what came from elsewhere in it can't move the cursor, nor make two lines of one."""
+    for line in lines:
+        shown = "".join(c if c.isprintable() else "?" for c in line)
+        print(shown, file=sys.stderr)  # noqa: T201 (this is the exit ladder)
     return status
 
 
@@ -73,7 +76,7 @@ def _own_fault(kind: type[BaseException], error: BaseException, trace: Traceback
         trace = trace.tb_next
     place = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace else "nowhere"
     _fail(
+        FAULT,
         f"error: netbootctl has a fault ({kind.__name__}: {error}, at {place});"
         " run it again with NETBOOTD_TRACEBACK=1 and report what it shows",
-        FAULT,
     )

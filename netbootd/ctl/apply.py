@@ -16,18 +16,8 @@ from netbootd.ctl.options import Json
 from netbootd.ctl.progress import shown
 from netbootd.ctl.tables import print_json, say, warn
 from netbootd.errors import HostError, NetbootdError
-from netbootd.files.apply import (
-    Change,
-    ChangeFile,
-    ChangeTree,
-    MakeKey,
-    Plan,
-    Reload,
-    RemoveKey,
-    carry_out,
-    plan,
-    undo,
-)
+from netbootd.files.apply import carry_out, plan, undo
+from netbootd.files.change import Change, ChangeFile, ChangeTree, MakeKey, Plan, Reload, RemoveKey
 from netbootd.files.tree import Action, Step
 from netbootd.files.wanted import Inputs
 from netbootd.render import Renderer

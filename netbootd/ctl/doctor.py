@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from netbootd.ctl.checks import CHECKS
-from netbootd.ctl.checks.finding import Check, Context, Finding, Level, ok, wrong
+from netbootd.ctl.checks.finding import Check, Context, Finding, Level, note, ok, wrong
 from netbootd.ctl.head import Head
 from netbootd.ctl.options import Json
 from netbootd.ctl.tables import console, print_json, say
@@ -87,9 +87,11 @@ def _checked(name: str, check: Check, context: Context) -> list[Finding]:
         with _waiting(name):
             return check(context)
     except NetbootdError as error:
+        if not context.root:
+            return [note(f"couldn't look: {error.message}", "run it as root")]
         return [wrong(error.message, error.hint)]
     except OSError as error:
-        return [wrong(f"couldn't look: {error}")]
+        return [note(f"couldn't look: {error}", "" if context.root else "run it as root")]
 
 
 @contextmanager

@@ -45,9 +45,7 @@ def explain(
 ) -> None:
     """Put a made-up machine, or those of a capture, to the functions that answer real ones."""
     head = Head.of(ctx)
-    networks = head.networks
-    if not networks:
-        raise UserError("no network has an address yet", "`netbootctl doctor` says how to give it one")
+    networks = head.served()
     if (name is None) == (pcap is None):
         raise UserError("explain takes a machine and its --firmware, or --pcap FILE")
     with head.registry() as registry:

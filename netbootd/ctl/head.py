@@ -11,7 +11,7 @@ from pathlib import Path
 import typer
 
 from netbootd.config import Config, load
-from netbootd.errors import NetbootdError
+from netbootd.errors import HostError, NetbootdError
 from netbootd.images.store import ImageStore
 from netbootd.network import Network
 from netbootd.registry import Registry
@@ -46,6 +46,16 @@ class Head:
     def networks(self) -> tuple[Network, ...]:
         """The networks whose head-node address is known."""
         return self.config.networks_on(self.addresses)
+
+    def served(self) -> tuple[Network, ...]:
+        """The networks. Raises HostError where there is none: no address could be given."""
+        if not self.networks:
+            names = [settings.interface for settings in self.config.network]
+            raise HostError(
+                f"{' and '.join(names)} {'has' if len(names) == 1 else 'have'} no address yet",
+                f"`ip address add 10.77.0.1/24 dev {names[0]}`, or set `address` in {self.path}",
+            )
+        return self.networks
 
     @cached_property
     def images(self) -> ImageStore:

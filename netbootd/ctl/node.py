@@ -73,7 +73,7 @@ def add(  # noqa: PLR0913 (each is an option of the command)
     addresses = _addresses(names, ip)
     if serial is not None and len(names) > 1:
         raise UserError("--serial is one board's, and a range names several", "add them one by one")
-    networks = head.networks
+    networks = head.served()
     with head.registry() as registry:
         bare = image is None and not _from_profile(registry, profile)
         present = head.images.names() if bare else []
@@ -184,7 +184,7 @@ def set_(  # noqa: PLR0913 (each is an option of the command)
         raise UserError("nothing to set", "`netbootctl node set --help` lists what can be")
     if len(names) > 1 and (own := [key for key in ("macs", "address", "serial") if changes.get(key)]):
         raise UserError(f"{', '.join(own)}: no two nodes share it", "set them one by one")
-    networks = head.networks
+    networks = head.served() if "address" in changes else ()
     with head.registry() as registry:
         for each in names:  # all of them exist, or nothing is changed
             registry.node(each)
