@@ -10,13 +10,14 @@ import fcntl
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
 from netbootd.config import Config
 from netbootd.files import cluster as names
 from netbootd.files.block import outside, replaced
+from netbootd.files.change import Change, ChangeFile, ChangeTree, MakeKey, Plan, Reload, RemoveKey, Stamp
 from netbootd.files.disk import carry_out as carry_out_step
 from netbootd.files.disk import explained, listed, scan
 from netbootd.files.headfile import read_file, remove_file, replace_file
@@ -30,85 +31,9 @@ LOADED = "exports.loaded"
 """Holds the digest of the exports that the NFS server was last told; absent while that is uncertain."""
 
 
-@dataclass(frozen=True, slots=True)
-class MakeKey:
-    """A key pair to be made: a node's host key, or the cluster's where `machine_id` is None."""
-
-    path: Path
-    machine_id: str | None
-
-    def __str__(self) -> str:
-        return f"make    {self.path}"
-
-
-@dataclass(frozen=True, slots=True)
-class RemoveKey:
-    """The host key of a node that is gone."""
-
-    path: Path
-    machine_id: str
-
-    def __str__(self) -> str:
-        return f"remove  {self.path}"
-
-
-@dataclass(frozen=True, slots=True)
-class ChangeTree:
-    """A step in a tree of node files; `tree` is its directory below the state directory."""
-
-    state_dir: Path
-    tree: str
-    step: Step
-
-    @property
-    def path(self) -> Path:
-        """What is changed."""
-        return self.state_dir / self.tree / self.step.path
-
-    def __str__(self) -> str:
-        return f"{self.step.action:<7} {self.path}"
-
-
-@dataclass(frozen=True, slots=True)
-class ChangeFile:
-    """A file of the head node's own: the new content, None to remove it."""
-
-    path: Path
-    content: bytes | None
-
-    def __str__(self) -> str:
-        return f"{'write' if self.content is not None else 'remove':<7} {self.path}"
-
-
-@dataclass(frozen=True, slots=True)
-class Reload:
-    """Tell the NFS server that its file has changed. `digest` is of what it is then told."""
-
-    path: Path
-    config: Config
-    digest: str
-
-    def __str__(self) -> str:
-        how = "exportfs -ra" if self.config.nfs.server == "kernel" else "SIGHUP to NFS-Ganesha"
-        return f"reload  {self.path} ({how})"
-
-
-Change = MakeKey | RemoveKey | ChangeTree | ChangeFile | Reload
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """The difference, in the order in which it is carried out; `warnings` are for the reader."""
-
-    config: Config
-    changes: tuple[Change, ...]
-    warnings: tuple[str, ...] = ()
-    inputs: Inputs | None = None
-    """What it was computed from; None for `undo`."""
-
-
 def plan(inputs: Inputs) -> Plan:
     """What differs from what must be. Changes nothing. Raises UserError, HostError."""
+    stamp = _stamp(inputs)
     want = wanted(inputs)
     config = inputs.config
     files, warnings = _head_files(inputs, want)
@@ -123,6 +48,7 @@ def plan(inputs: Inputs) -> Plan:
         ),
         warnings=(*want.warnings, *warnings),
         inputs=inputs,
+        stamp=stamp,
     )
 
 
@@ -133,26 +59,23 @@ def undo(config: Config) -> Plan:
         text = read_file(path)
         if text is not None and (rest := outside(text, str(path))) != text:
             changes.append(ChangeFile(path, rest or None))
-    ours = (config.hosts.ssh_config_file, config.nfs.exports_file, config.nfs.ganesha_config)
-    gone = [path for path in ours if read_file(path) is not None]
-    changes += [ChangeFile(path, None) for path in gone]
-    exports = _exports_file(config)
-    if exports in gone:
-        changes.append(Reload(exports, config, ""))
+    if read_file(config.hosts.ssh_config_file) is not None:
+        changes.append(ChangeFile(config.hosts.ssh_config_file, None))
+    changes += [*_no_exports(config, kernel=True), *_no_exports(config, kernel=False)]
     return Plan(config=config, changes=tuple(changes))
 
 
 def carry_out(plan: Plan, tell: Callable[[Change], None] = lambda _: None) -> Plan:
     """Do what `plan` says and return what was done, with the warnings met on the way; `tell` hears of each.
 
-    Under a lock, so it computes the difference again: another apply may have been there since. Raises
-    UserError before anything is changed; HostError where the head node refuses, and then what was done
-    stays done.
+    Under a lock; where another apply or another registration has been there since the plan was made, the
+    difference is computed again. Raises UserError before anything is changed; HostError where the head node
+    refuses, and then what was done stays done.
     """
     done: list[Change] = []
     warnings: list[str] = []
-    with _locked(plan.config):
-        current = _again(plan)
+    with _locked(plan) as lock:
+        current = plan if plan.inputs and plan.stamp == _stamp(plan.inputs) else _again(plan)
         KeyStore(plan.config.keys_dir).clean()
         while True:
             # Files hold keys: once those are made, the rest is known.
@@ -164,6 +87,7 @@ def carry_out(plan: Plan, tell: Callable[[Change], None] = lambda _: None) -> Pl
             if not keys:
                 break
             current = _again(plan)
+        os.utime(lock)
     return replace(plan, changes=tuple(done), warnings=(*current.warnings, *warnings))
 
 
@@ -209,9 +133,9 @@ def _exports(inputs: Inputs, want: Wanted) -> Iterator[Change]:
     config = inputs.config
     file = _exports_file(config)
     present = read_file(file)
-    if config.nfs.server == "kernel":
+    kernel = config.nfs.server == "kernel"
+    if kernel:
         content = exportfs.render(inputs.renderer, want.exports)
-        other = config.nfs.ganesha_config
     else:
         content = ganesha.render(
             inputs.renderer,
@@ -221,14 +145,22 @@ def _exports(inputs: Inputs, want: Wanted) -> Iterator[Change]:
             version=config.nfs.version,
             bind=inputs.networks[0].server if len(config.network) == 1 and inputs.networks else None,
         )
-        other = config.nfs.exports_file
-    if read_file(other) is not None:
-        yield ChangeFile(other, None)
+    # The other server may have carried the exports before.
+    yield from _no_exports(config, kernel=not kernel)
     if content != present:
         yield ChangeFile(file, content)
     digest = f"{config.nfs.server} {sha256(content).hexdigest()}\n"
     if read_file(config.state_dir / LOADED) != digest.encode():
-        yield Reload(file, config, digest)
+        yield Reload(file, kernel, digest)
+
+
+def _no_exports(config: Config, *, kernel: bool) -> Iterator[Change]:
+    """Let that server export nothing of ours."""
+    file = config.nfs.exports_file if kernel else config.nfs.ganesha_config
+    nothing = None if kernel else ganesha.NOTHING
+    if read_file(file) not in (None, nothing):
+        yield ChangeFile(file, nothing)
+        yield Reload(file, kernel, "")
 
 
 def _leftovers(config: Config, want: Wanted) -> Iterator[Change]:
@@ -261,7 +193,7 @@ def _do(change: Change, config: Config) -> tuple[str, ...]:
         case ChangeTree(state_dir, tree, step):
             carry_out_step(state_dir, tree, step)
         case ChangeFile(path, content):
-            if path in (config.nfs.exports_file, config.nfs.ganesha_config):
+            if path == _exports_file(config):
                 # From here until it is reloaded, the NFS server doesn't have what the file says.
                 remove_file(config.state_dir / LOADED)
             if content is None:
@@ -269,14 +201,20 @@ def _do(change: Change, config: Config) -> tuple[str, ...]:
             else:
                 replace_file(path, content)
         case Reload():
-            return _reload(change)
+            return _reload(change, config)
     return ()
 
 
-def _reload(change: Reload) -> tuple[str, ...]:
-    nfs, loaded = change.config.nfs, change.config.state_dir / LOADED
-    remove_file(loaded)
-    said = exportfs.reload() if nfs.server == "kernel" else ganesha.reload(nfs.ganesha_pid, change.path)
+def _reload(change: Reload, config: Config) -> tuple[str, ...]:
+    loaded = config.state_dir / LOADED
+    if change.path == _exports_file(config):
+        remove_file(loaded)
+    if not change.kernel:
+        said = ganesha.reload(config.nfs.ganesha_pid, change.path)
+    elif change.digest or exportfs.installed():
+        said = exportfs.reload()
+    else:
+        said = ()  # no server, so nothing is exported
     if change.digest:
         replace_file(loaded, change.digest.encode())
     return said
@@ -293,17 +231,25 @@ def _again(plan: Plan) -> Plan:
 _plan = plan
 
 
+def _stamp(inputs: Inputs) -> Stamp:
+    try:
+        applied = (inputs.config.state_dir / LOCK).stat().st_mtime_ns
+    except OSError:
+        applied = 0
+    return applied, inputs.registry.version
+
+
 @contextmanager
-def _locked(config: Config) -> Iterator[None]:
-    """One apply at a time. The lock goes with the process, however that ends."""
-    path = config.state_dir / LOCK
+def _locked(plan: Plan) -> Iterator[int]:
+    """One apply at a time; yields the lock's descriptor. It goes with the process, however that ends."""
+    path = plan.config.state_dir / LOCK
     with explained(path):
-        if not config.state_dir.exists():
-            config.state_dir.mkdir(parents=True)
-            config.state_dir.chmod(0o755)
+        if not plan.config.state_dir.exists():
+            plan.config.state_dir.mkdir(parents=True)
+            plan.config.state_dir.chmod(0o755)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
+        yield descriptor
     finally:
         os.close(descriptor)

@@ -122,6 +122,7 @@ def ssh_config(cluster: Cluster, identity: str) -> str:
     Only for root (`localuser`): nobody else may read that key, and ssh would complain to them.
     """
     names = [word for node in cluster.nodes for word in (*node.names, str(node.address))]
+    identity = identity.replace("%", "%%")  # ssh_config(5), TOKENS
     lines = ["# Written by `netbootctl apply`, which replaces it."]
     for start in range(0, len(names), NAMES_PER_LINE):
         lines += [
@@ -132,12 +133,12 @@ def ssh_config(cluster: Cluster, identity: str) -> str:
 
 
 def contradictions(hosts: bytes, cluster: Cluster, name: str) -> list[str]:
-    """What the hosts file called `name` says against us of the nodes' names: a warning for each."""
+    """What the hosts file called `name` says against us of the nodes' IPv4 names: a warning for each."""
     addresses = {word: str(node.address) for node in cluster.nodes for word in node.names}
     return [
         f"{name}, line {number}: it says that {word} is {words[0]}, but the node has {addresses[word]}"
         for number, line in enumerate(hosts.decode(errors="replace").splitlines(), 1)
-        if (words := line.partition("#")[0].lower().split())
+        if (words := line.partition("#")[0].lower().split()) and ":" not in words[0]
         for word in words[1:]
         if addresses.get(word, words[0]) != words[0]
     ]

@@ -21,13 +21,17 @@ def render(renderer: Renderer, exports: Sequence[Export]) -> bytes:
     return renderer.render(TEMPLATE, exports=lines).encode()
 
 
+def installed() -> bool:
+    """Whether the kernel's NFS server can be told anything."""
+    return _command() is not None
+
+
 def reload() -> tuple[str, ...]:
     """Make the kernel export what /etc/exports and /etc/exports.d say; returns what exportfs grumbled.
 
     Raises HostError where exportfs is missing or refuses.
     """
-    # After a bare `su`, root's PATH lacks the sbin directories.
-    command = shutil.which("exportfs", path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin")
+    command = _command()
     if command is None:
         raise HostError(
             "exportfs isn't installed: the kernel's NFS server can't be told what to export",
@@ -61,3 +65,8 @@ def quoted(path: Path) -> str:
         chr(octet) if 0x20 < octet < 0x7F and chr(octet) not in '#"\\()' else f"\\{octet:03o}"
         for octet in str(path).encode()
     )
+
+
+def _command() -> str | None:
+    # After a bare `su`, root's PATH lacks the sbin directories.
+    return shutil.which("exportfs", path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin")

@@ -19,6 +19,8 @@ from netbootd.nfs.exports import Export, export_ids
 from netbootd.render import Renderer
 
 TEMPLATE = "nfs/ganesha.conf.j2"
+NOTHING = b"# Written by `netbootctl apply`: netbootd has nothing to export.\n"
+"""What takes all exports away. Removing the file wouldn't: Ganesha keeps what it has if it can't read it."""
 _EXPORT = re.compile(r'^\s*Export_Id = (\d{1,5});\n\s*Path = "([^"]*)";$', re.MULTILINE)
 
 

@@ -5,7 +5,8 @@ from ipaddress import IPv4Address
 from pathlib import Path
 
 from netbootd.config import Config
-from netbootd.files.apply import Plan, carry_out, plan
+from netbootd.files.apply import carry_out, plan
+from netbootd.files.change import Plan
 from netbootd.files.wanted import Inputs
 from netbootd.image import Generation
 from netbootd.images.store import ImageStore

@@ -5,15 +5,19 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from netbootd.errors import HostError, UserError
-from netbootd.files.apply import ChangeFile, ChangeTree, MakeKey, Reload, carry_out, undo
+from netbootd.files.apply import carry_out, undo
+from netbootd.files.change import ChangeTree, MakeKey, Reload
 from netbootd.files.tree import Action
+from netbootd.nfs import ganesha
 from netbootd.node import RootMode
 from tests.files.head import ADMIN_KEY, HEAD_KEY, Head
+from tests.lab.namespace import Lab
 
 pytestmark = pytest.mark.needs("ssh-keygen")
 
@@ -226,7 +230,8 @@ def test_the_host_files_change_between_the_markers_only_and_undo_gives_them_back
     carry_out(planned)
     for path, content in originals.items():
         assert path.read_bytes() == content
-    assert names(head.etc) == ["hosts", "ssh", "ssh_config.d", "ssh_known_hosts"]
+    assert names(head.etc) == ["ganesha.conf", "hosts", "ssh", "ssh_config.d", "ssh_known_hosts"]
+    assert (head.etc / "ganesha.conf").read_bytes() == ganesha.NOTHING
     assert names(head.etc / "ssh_config.d") == []
     assert undo(head.config).changes == ()
     assert (head.state / "nodes/n1/etc/hostname").exists()
@@ -237,6 +242,7 @@ def test_undo_takes_away_what_apply_made(head: Head) -> None:
     before = {path: what for path, what in head.snapshot().items() if path.startswith("etc")}
     head.apply()
     carry_out(undo(head.config))
+    (head.etc / "ganesha.conf").unlink()  # it exports nothing; see ganesha.NOTHING
     after = {path: what[1:] for path, what in head.snapshot().items() if path.startswith("etc")}
     assert after == {path: what[1:] for path, what in before.items()}
     assert head.apply().changes, "and apply puts it there again"
@@ -300,13 +306,38 @@ def test_a_reload_that_failed_is_done_by_the_next_apply(head: Head, monkeypatch:
     assert head.apply().changes == ()
 
 
-def test_switching_the_nfs_server_takes_the_other_ones_exports_away(tmp_path: Path) -> None:
+@pytest.mark.net
+@pytest.mark.needs("exportfs")
+def test_switching_the_nfs_server_takes_the_other_ones_exports_away(lab: Lab, tmp_path: Path) -> None:
+    """In a lab, because the kernel's server is told."""
+
+    def switch(server: str) -> str:
+        program = (
+            "import sys; from pathlib import Path; from tests.files.head import Head\n"
+            f"with Head(Path(sys.argv[1]), nfs={nfs | {'server': server}}) as head:\n"
+            "    print(*head.apply().changes, sep='\\n')"
+        )
+        return lab.run([sys.executable, "-c", program, tmp_path]).stdout
+
     with Head(tmp_path) as head:
         head.add(1)
-        (head.etc / "netbootd.exports").write_text("/old *(rw)\n")
-        changes = head.apply().changes
-        assert ChangeFile(head.etc / "netbootd.exports", None) in changes
-        assert not (head.etc / "netbootd.exports").exists()
+        nfs = {
+            "exports_file": "/etc/exports.d/netbootd.exports",
+            "ganesha_config": str(head.etc / "ganesha.conf"),
+            "ganesha_pid": str(head.directory / "pid"),
+        }
+    common = str(head.state / "common")
+    switch("kernel")
+    assert common in lab.run(["cat", "/var/lib/nfs/etab"]).stdout
+    assert switch("kernel") == "\n"
+    assert "reload" in switch("ganesha")
+    assert lab.run(["cat", "/var/lib/nfs/etab"]).stdout == ""
+    assert f'"{common}"' in (head.etc / "ganesha.conf").read_text()
+    assert switch("ganesha") == "\n"
+    switch("kernel")
+    assert (head.etc / "ganesha.conf").read_bytes() == ganesha.NOTHING
+    assert common in lab.run(["cat", "/var/lib/nfs/etab"]).stdout
+    assert switch("kernel") == "\n"
 
 
 def test_roots_ssh_on_the_head_node_uses_the_clusters_key_and_no_other_users_does(head: Head) -> None:

@@ -71,7 +71,7 @@ def test_a_head_node_called_localhost_is_known_by_address_alone(
         (b"# 1.2.3.4 a", 0),
         (b"1.2.3.4 x # a", 0),
         (b"1.2.3.4 x a b", 2),
-        (b"::1 a", 1),
+        (b"fe80::5054:ff:fe00:1%eth1 a", 0),
         (b"a", 0),
         (b"\xff\x00 \xfe", 0),
     ],

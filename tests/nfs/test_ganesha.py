@@ -146,5 +146,12 @@ class TestServed:
             time.sleep(0.1)
         assert seen(two) == ["image", "n3"]
         assert seen(one) == ["image", "n2"]
+
+        # netbootd goes: nothing is exported any more.
+        (tmp_path / "ganesha.conf").write_bytes(ganesha.NOTHING)
+        assert ganesha.reload(tmp_path / "pid", tmp_path / "ganesha.conf") == ()
+        while seen(two) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert (seen(one), seen(two)) == ([], [])
         os.kill(int((tmp_path / "pid").read_text()), 0)
         server.stop()
