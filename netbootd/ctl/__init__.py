@@ -37,26 +37,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
     except (NetbootdError, KeyboardInterrupt, OSError, sqlite3.Error) as error:
-        status, *lines = _told(error)
+        status, lines = _told(error)
         return _fail(status, *lines)
     return status
 
 
-def _told(error: BaseException) -> tuple[int, *tuple[str, ...]]:
+def _told(error: BaseException) -> tuple[int, list[str]]:
     """Exit status and lines for a failure that we know."""
     match error:
         case ConfigError():
-            return error.exit_code, f"error: {error}", *(f"  {line}" for line in error.problems)
+            return error.exit_code, [f"error: {error}", *(f"  {line}" for line in error.problems)]
         case NetbootdError():
-            return error.exit_code, f"error: {error}"
+            return error.exit_code, [f"error: {error}"]
         case KeyboardInterrupt():
-            return INTERRUPTED, "interrupted"
+            return INTERRUPTED, ["interrupted"]
         case OSError():
             about = f"{error.filename}: " if error.filename else ""
-            return HostError.exit_code, f"error: {about}{error.strerror or error}"
+            return HostError.exit_code, [f"error: {about}{error.strerror or error}"]
         case _:
             hint = "`netbootctl doctor` looks at it"
-            return HostError.exit_code, f"error: the registry can't be used: {error}; {hint}"
+            return HostError.exit_code, [f"error: the registry can't be used: {error}; {hint}"]
 
 
 def _fail(status: int, *lines: str) -> int:

@@ -3,7 +3,6 @@
 import os
 import re
 import shutil
-import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass, replace
@@ -14,8 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from netbootd.config import load
-from netbootd.ctl import proposals, questions
-from netbootd.ctl.app import DEFAULT_CONFIG
+from netbootd.ctl import proposals, questions, services
 from netbootd.ctl.head import Head
 from netbootd.ctl.questions import NONE, Asker
 from netbootd.ctl.tables import console, say, warn
@@ -142,7 +140,7 @@ def setup(  # noqa: PLR0913 (each is an option of the command)
             raise UserError("nothing was written")
         _write(path, text)
         say(f"wrote {path}")
-    _start(path)
+    services.start(path, answers.nfs_server or "kernel")
     say("next: netbootctl image build debian")
 
 
@@ -199,7 +197,7 @@ def _remarks(
     if home not in link.addresses:
         remarks.append(f"{link.name} hasn't that address yet; `ip address add {home} dev {link.name}`")
     if not keys:
-        remarks.append("no public key of yours was found in ~/.ssh; `ssh-keygen -t ed25519` makes one")
+        remarks.append("no public key of yours in ~/.ssh: only root of this machine can log in to nodes")
     return remarks
 
 
@@ -222,24 +220,6 @@ def _write(path: Path, text: str) -> None:
         os.close(directory)
     except OSError as error:
         raise HostError(f"can't write {path}: {error.strerror}", "run it as root") from error
-
-
-def _start(path: Path) -> None:
-    """Start netbootd, anew if it runs, where systemd has it; one command less for the owner."""
-    ours = os.geteuid() == 0 and path == DEFAULT_CONFIG and Path("/run/systemd/system").is_dir()
-    if not ours:
-        say(f"to start it: netbootd --config {path}")
-        return
-    unit = subprocess.run(["systemctl", "cat", "netbootd.service"], capture_output=True, check=False)
-    if unit.returncode != 0:
-        say(f"to start it: netbootd --config {path}")
-        return
-    for words in (["enable", "--quiet", "netbootd.service"], ["restart", "netbootd.service"]):
-        done = subprocess.run(["systemctl", *words], capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            warn(f"systemctl {' '.join(words)} failed; `journalctl -u netbootd -n 20` says why")
-            return
-    say("netbootd runs, and will after the next start of this machine")
 
 
 def _read(path: Path) -> str:

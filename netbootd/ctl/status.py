@@ -14,8 +14,9 @@ from netbootd.boot.progress import Progress
 from netbootd.ctl.head import Head
 from netbootd.ctl.options import Json
 from netbootd.ctl.tables import cell, duration, listing, print_json, say, table
-from netbootd.ctl.verdict import State, state
+from netbootd.ctl.verdict import ADVICE, State, state
 from netbootd.node import Mac, Node
+from netbootd.stage import Level
 
 app = typer.Typer()
 
@@ -103,10 +104,17 @@ def _node(
         "booted": told,
         "next": boots if current else None,
         "boots": shown,
-        "remark": (progress.text if progress and how is State.STUCK else None),
+        "remark": _remark(progress) if progress and how is State.STUCK else None,
         "text": progress.text if progress else None,
         "level": progress.level if progress else None,
     }
+
+
+def _remark(progress: Progress) -> str:
+    """Of a boot that stopped: the trouble that was told of, else where it stopped."""
+    if progress.level is not Level.INFO or progress.stage not in ADVICE:
+        return progress.text
+    return ADVICE[progress.stage].stopped
 
 
 def _missing(head: Head, nodes: list[Node], profile_images: set[str]) -> Iterator[str]:

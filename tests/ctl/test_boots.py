@@ -66,6 +66,13 @@ def test_status_says_how_far_each_node_has_come(four: Head) -> None:
     assert "loaders/x over TFTP failed" in next(line for line in lines if line.startswith("n03"))
 
 
+def test_a_stuck_nodes_remark_says_where_it_stopped(four: Head) -> None:
+    booted(four, MACS[3], "n04", Stage.KERNEL)
+    remarks = {n["name"]: n["remark"] for n in four.well("status", "--json").json["nodes"]}
+    assert remarks["n04"] == "fetched its kernel and not the initrd"
+    assert remarks["n01"] is None and remarks["n02"] is None
+
+
 def test_status_names_what_is_missing(head: Head) -> None:
     head.well("node", "add", "n01", "--mac", MACS[0], "--image", "later")
     head.well("node", "add", "n02", "--mac", MACS[1])

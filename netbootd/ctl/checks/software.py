@@ -4,8 +4,10 @@ import shutil
 from pathlib import Path
 
 from netbootd.boot.loaders import LOADERS
+from netbootd.config import NfsSettings
 from netbootd.ctl.checks.finding import Context, Finding, ok, warning, wrong
 from netbootd.ctl.checks.ports import owners_of
+from netbootd.ctl.services import INSTALL_GANESHA, START_GANESHA
 
 NFS_PORT = 2049
 RPCBIND_PORT = 111
@@ -65,15 +67,19 @@ def _kernel() -> list[Finding]:
 def _ganesha(context: Context) -> list[Finding]:
     nfs = context.config.nfs
     if shutil.which("ganesha.nfsd") is None:
-        return [wrong("NFS-Ganesha isn't installed", "apt-get install nfs-ganesha nfs-ganesha-vfs")]
-    start = f"ganesha.nfsd -f {nfs.ganesha_config} -p {nfs.ganesha_pid}"
+        return [wrong("NFS-Ganesha isn't installed", f"{INSTALL_GANESHA}; {START_GANESHA}")]
+    start = START_GANESHA
+    if nfs.ganesha_config != NfsSettings().ganesha_config:
+        start = f"ganesha.nfsd -f {nfs.ganesha_config} -p {nfs.ganesha_pid}"
     try:
         pid = int(nfs.ganesha_pid.read_text(encoding="ascii"))
         name = Path(f"/proc/{pid}/comm").read_text(encoding="utf-8")
     except (OSError, ValueError):
         name = ""
     if not name.startswith("ganesha"):
-        return [wrong(f"NFS-Ganesha doesn't run (nothing by {nfs.ganesha_pid})", start)]
+        return [
+            wrong(f"NFS-Ganesha with netbootd's exports doesn't run (nothing by {nfs.ganesha_pid})", start)
+        ]
     if context.root and context.networks and not owners_of("tcp", NFS_PORT, context.networks[0].server):
         return [
             wrong(f"NFS-Ganesha runs and doesn't answer at TCP port {NFS_PORT}", f"stop it, then {start}")
