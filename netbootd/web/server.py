@@ -4,6 +4,7 @@ GET, HEAD /loaders/… /boot/… /images/…      sendfile, Range, ETag
 GET /report/MAC/STAGE?detail=TEXT           from the node itself only
 """
 
+import asyncio
 import logging
 import os
 from collections.abc import Callable
@@ -13,11 +14,13 @@ from typing import Protocol
 
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
+from aiohttp.typedefs import Handler
 
 from netbootd.asset import Asset, Refusal
-from netbootd.errors import HostError, UserError
+from netbootd.errors import HostError, NetbootdError, UserError
 from netbootd.node import Mac, Node
 from netbootd.stage import Event, Level, Stage
+from netbootd.web.gate import Gate, OneLine
 
 REPORTED = frozenset({Stage.ROOT, Stage.READY})
 LONGEST_DETAIL = 200
@@ -25,6 +28,8 @@ SHUTDOWN = 5.0
 """Seconds that transfers under way get when the daemon stops."""
 
 log = logging.getLogger("netbootd.web")
+http_log = logging.getLogger("netbootd.web.http")
+"""aiohttp's: what it says of requests that can't be read, and of handlers that fail."""
 
 
 class Opener(Protocol):
@@ -49,28 +54,37 @@ class WebServer:
         self._address, self._port = address, port
         self._shelf, self._node_by_mac, self._record, self._now = shelf, node_by_mac, record, now
         self._runner: web.AppRunner | None = None
+        self._listening: asyncio.Server | None = None
 
     async def start(self) -> None:
         """Listen. Raises HostError where the port can't be had."""
-        app = web.Application(client_max_size=64 << 10)
+        app = web.Application(client_max_size=64 << 10, middlewares=[_in_words])
         app.router.add_get("/report/{mac}/{stage}", self._report)
         app.router.add_get("/{path:.*}", self._file)
-        runner = web.AppRunner(app, access_log=None, keepalive_timeout=30, shutdown_timeout=SHUTDOWN)
+        if not http_log.filters:
+            http_log.addFilter(OneLine())
+        runner = web.AppRunner(
+            app, access_log=None, logger=http_log, keepalive_timeout=30, shutdown_timeout=SHUTDOWN
+        )
         await runner.setup()
+        assert runner.server is not None  # noqa: S101 (that is what setup makes)
         try:
-            await web.TCPSite(
-                runner, str(self._address), self._port, backlog=1024, reuse_address=True
-            ).start()
+            self._listening = await asyncio.get_running_loop().create_server(
+                Gate(runner.server).arrival, str(self._address), self._port, backlog=1024, reuse_address=True
+            )
         except OSError as error:
             await runner.cleanup()
             raise HostError(
-                f"can't serve HTTP on {self._address} port {self._port}: {error.strerror}",
+                f"can't serve HTTP on {self._address} port {self._port}: {os.strerror(error.errno or 0)}",
                 "`netbootctl doctor` says who has it; [http] port in netbootd.toml moves netbootd",
             ) from None
         self._runner = runner
 
     async def stop(self) -> None:
         """Close; transfers under way get a few seconds."""
+        if self._listening is not None:
+            self._listening.close()
+            self._listening = None
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
@@ -121,6 +135,16 @@ class WebServer:
             )
         )
         return web.Response(text="noted\n")
+
+
+@web.middleware
+async def _in_words(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """A fault of the head node's, such as a registry that can't be read, is one line and a 503."""
+    try:
+        return await handler(request)
+    except NetbootdError as error:
+        log.error("a request of %s failed: %s", request.remote, error)
+        return web.Response(status=503, text="the head node has a problem; its log says which\n")
 
 
 class _Sent(web.FileResponse):
