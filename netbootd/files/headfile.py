@@ -8,6 +8,8 @@ from pathlib import Path
 
 from netbootd.files.disk import TEMPORARY, explained
 
+_NOT_BESIDE = frozenset({errno.EBUSY, errno.EXDEV, errno.EROFS, errno.EACCES, errno.EPERM})
+
 
 def read_file(path: Path) -> bytes | None:
     """What is in `path`, None where it doesn't exist. Raises HostError."""
@@ -22,45 +24,47 @@ def replace_file(path: Path, content: bytes) -> None:
     """Put `content` into `path`, on the disk when this returns. Raises HostError.
 
     Owner, mode and extended attributes stay (SELinux' label is one); a new file is 0644. A symbolic link
-    stays one: its target changes. Readers see the old file or the new one, except where `path` is a mount
-    point of its own, as /etc/hosts is in containers: then there is no other way than to write into it.
+    stays one: its target changes. Readers see the old file or the new one, except where only this file may
+    be written and not its directory: /etc/hosts is a mount of its own in containers and in a unit with
+    ProtectSystem=strict. Then there is no other way than to write into it.
     """
     with explained(path):
         target = path.resolve()
         target.parent.mkdir(parents=True, exist_ok=True)
-        beside = target.with_name(TEMPORARY + secrets.token_hex(6))
         try:
-            descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            _rename_into(target, content)
         except OSError as error:
-            if error.errno != errno.EROFS:
-                raise
-            # netbootd-apply.service is given the file and not its directory.
-            _write_into(target, content)
-            return
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                _take_after(file.fileno(), target)
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            beside.rename(target)
-        except OSError as error:
-            beside.unlink(missing_ok=True)
-            if error.errno not in (errno.EBUSY, errno.EXDEV):
+            if error.errno not in _NOT_BESIDE or not target.exists():
                 raise
             _write_into(target, content)
-        _sync(target.parent)
+        else:
+            _sync(target.parent)
 
 
 def remove_file(path: Path) -> None:
-    """Remove `path` if it is there; where it is a mount point, empty it. Raises HostError."""
+    """Remove `path` if it is there; where only the file itself may be written, empty it. Raises HostError."""
     with explained(path):
         try:
             path.unlink(missing_ok=True)
         except OSError as error:
-            if error.errno != errno.EBUSY:
+            if error.errno not in _NOT_BESIDE or not path.exists():
                 raise
             _write_into(path, b"")
+
+
+def _rename_into(target: Path, content: bytes) -> None:
+    beside = target.with_name(TEMPORARY + secrets.token_hex(6))
+    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            _take_after(file.fileno(), target)
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.rename(target)
+    except OSError:
+        beside.unlink(missing_ok=True)
+        raise
 
 
 def _take_after(descriptor: int, original: Path) -> None:

@@ -58,28 +58,31 @@ def test_what_is_refused_says_which_file(tmp_path: Path) -> None:
 
 @pytest.mark.net
 @pytest.mark.parametrize("content", [b"short", b"long" * 1000])
-def test_a_file_that_is_mounted_is_written_into(lab: Lab, tmp_path: Path, content: bytes) -> None:
-    """As /etc/hosts is in a container: rename onto it is refused."""
-    inside, hosts, new = tmp_path / "inside", tmp_path / "hosts", tmp_path / "new"
+@pytest.mark.parametrize("read_only", [False, True], ids=["container", "ProtectSystem=strict"])
+def test_a_file_that_is_mounted_is_written_into(
+    lab: Lab, tmp_path: Path, content: bytes, read_only: bool
+) -> None:
+    """As /etc/hosts is in a container, where rename onto it is refused; or all beside it is read-only."""
+    inside, etc, new = tmp_path / "inside", tmp_path / "etc", tmp_path / "new"
+    hosts = etc / "hosts"
+    etc.mkdir()
     inside.write_text("old content")
     hosts.touch()
     new.write_bytes(content)
+    if read_only:
+        lab.run(["mount", "--bind", etc, etc])
     lab.run(["mount", "--bind", inside, hosts])
-    program = (
-        "import sys; from pathlib import Path; from netbootd.files import headfile\n"
-        "path, new = map(Path, sys.argv[1:])\n"
-        "headfile.replace_file(path, new.read_bytes())\n"
-    )
-    lab.run([sys.executable, "-c", program, hosts, new])
+    if read_only:
+        lab.run(["mount", "-o", "remount,bind,ro", etc])
+
+    def run(call: str) -> str:
+        program = f"import sys; from pathlib import Path; from netbootd.files.headfile import *\n{call}"
+        return lab.run([sys.executable, "-c", program, hosts, new], check=False).stderr
+
+    assert run("replace_file(Path(sys.argv[1]), Path(sys.argv[2]).read_bytes())") == ""
     assert inside.read_bytes() == content
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["hosts", "inside", "new"]
-    lab.run(
-        [
-            sys.executable,
-            "-c",
-            program.replace("replace_file(path, new.read_bytes())", "remove_file(path)"),
-            hosts,
-            new,
-        ]
-    )
+    assert [p.name for p in etc.iterdir()] == ["hosts"]
+    assert run("remove_file(Path(sys.argv[1]))") == ""
     assert inside.read_bytes() == b""
+    if read_only:
+        assert "read-write" in run("replace_file(Path(sys.argv[1]).with_name('other'), b'')")
