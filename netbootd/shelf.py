@@ -13,10 +13,10 @@ from pathlib import Path
 from netbootd.asset import Asset, Refusal
 from netbootd.beneath import open_beneath
 from netbootd.boot.answer import Denied, File, NotFound, Rendered
-from netbootd.boot.assets import Request, locate, node_of
+from netbootd.boot.assets import Request, locate
 from netbootd.boot.cmdline import Exported
 from netbootd.boot.loaders import LOADERS
-from netbootd.errors import NetbootdError
+from netbootd.errors import HostError, NetbootdError
 from netbootd.events import EventLog
 from netbootd.image import Generation
 from netbootd.images.store import ImageStore
@@ -77,7 +77,7 @@ class Shelf:
         request = Request(path=path, peer=peer)
         node: Node | None = None
         try:
-            node = node_of(request, self._head.node_by_mac) or self._head.registry.node_by_address(peer)
+            node = self._head.registry.node_by_address(peer)
             found = locate(request, self._head, self._exported)
             if isinstance(found, NotFound | Denied):
                 return self._refused(found, path, node, door)
@@ -87,12 +87,13 @@ class Shelf:
             return Refusal("the head node has a problem; its log says which")
         if isinstance(asset, NotFound | Denied):
             return self._refused(asset, path, node, door)
-        self._record(node, found.stage, f"{shown(path)} over {door}, {_octets(asset.size)}", Level.INFO)
+        stage = found.stage if _is_own(found, node) else None
+        self._record(node, stage, f"{shown(path)} over {door}, {_octets(asset.size)}", Level.INFO)
         return asset
 
     def _opened(self, found: File | Rendered, path: str, node: Node | None) -> Asset | NotFound | Denied:
         if isinstance(found, Rendered):
-            if node is not None:
+            if node is not None and _is_own(found, node):
                 self._note_booted(node, found)
             return self._rendered(found, path)
         try:
@@ -107,9 +108,15 @@ class Shelf:
         return Asset(name=path, size=len(content), fd=None, content=content, key=(0, 0, 0))
 
     def _note_booted(self, node: Node, found: Rendered) -> None:
+        """A full disk must not keep a node from booting; what it boots is current, and so exported anyway."""
         generation = found.variables.get("generation")
-        if isinstance(generation, Generation):
+        if not isinstance(generation, Generation):
+            return
+        try:
             self._head.registry.set_booted(node.name, generation.image, generation.number, self._now())
+        except HostError as error:
+            text = f"that it boots {generation.label} could not be noted: {error}"
+            self._record(node, None, text, Level.WARNING)
 
     def _refused(self, found: NotFound | Denied, path: str, node: Node | None, door: str) -> Refusal:
         """A missing loader or image is somebody's to mend; that a firmware probes for files is its way."""
@@ -121,6 +128,11 @@ class Shelf:
     def _record(self, node: Node | None, stage: Stage | None, text: str, level: Level) -> None:
         mac, name = (node.mac, node.name) if node else (None, None)
         self._events.record(Event(time=self._now(), mac=mac, node=name, stage=stage, text=text, level=level))
+
+
+def _is_own(found: File | Rendered, node: Node | None) -> bool:
+    """False for the script of another: whoever looks at it boots nothing, and its node boots on as it was."""
+    return isinstance(found, File) or (node is not None and found.variables.get("node") == node)
 
 
 def _file(found: File) -> Asset:

@@ -1,6 +1,7 @@
 """The shelf: a path from the wire becomes an open file, a rendered script, or a reason; and an event."""
 
 import os
+import sqlite3
 import time
 from dataclasses import dataclass
 from ipaddress import IPv4Address
@@ -77,6 +78,30 @@ def test_the_script_is_the_node_s_own_and_what_it_boots_is_noted(head: Head) -> 
     assert f"netbootd.image={head.generation.root}" in script
     assert head.registry.booted() == {"n01": ("debian", 1)}
     assert [stage for stage, _, _ in head.told()] == [Stage.CONFIG]
+
+
+def test_who_looks_at_another_s_script_changes_nothing_of_its_node(head: Head) -> None:
+    head.read("boot/52-54-00-00-00-01/boot.ipxe")
+    store = ImageStore(head.directory / "images")
+    with store.staging("debian") as staging:
+        store.publish(staging, GENERATION)
+    before = head.told()
+    asset = head.open("boot/52-54-00-00-00-01/boot.ipxe", STRANGER)
+    assert isinstance(asset, Asset)
+    assert b"debian/2" in (asset.content or b"")
+    assert head.registry.booted() == {"n01": ("debian", 1)}, "its running root would not be exported any more"
+    assert head.told() == before
+
+
+def test_a_registry_that_cannot_be_written_keeps_no_node_from_its_script(head: Head) -> None:
+    writer = sqlite3.connect(head.directory / "registry.db", isolation_level=None)
+    writer.execute("BEGIN IMMEDIATE")
+    head.registry._db.execute("PRAGMA busy_timeout = 1")
+    assert head.read("boot/52-54-00-00-00-01/boot.ipxe").startswith(b"#!ipxe")
+    writer.close()
+    (_, level, text), config = head.told()
+    assert (level, config[0]) == (Level.WARNING, Stage.CONFIG)
+    assert "debian@1 could not be noted: can't write the registry" in text
 
 
 def test_an_override_that_was_just_written_counts(head: Head) -> None:

@@ -5,7 +5,6 @@ boot/MAC/boot.ipxe               the node's script, rendered
 images/NAME/GENERATION/FILE      kernel, initrd and what else lies in a generation's boot directory
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -64,15 +63,6 @@ def locate(request: Request, view: View, exported: Exported) -> Located:
         case ["images", image, number, *rest] if rest:
             return _of_image(image, number, "/".join(rest), view)
     return NotFound(reason="no such path")
-
-
-def node_of(request: Request, node_by_mac: Callable[[Mac], Node | None]) -> Node | None:
-    """The node named in the path, where one is."""
-    parts = [part for part in request.path.split("/") if part]
-    if len(parts) >= 2 and parts[0] == "boot":
-        mac = _mac(parts[1])
-        return node_by_mac(mac) if mac else None
-    return None
 
 
 def _loader(name: str, view: View) -> Located:
