@@ -29,7 +29,8 @@ def nfs_server(context: Context) -> list[Finding]:
     """The server that netbootd.toml names: installed, running, answering at its port."""
     kernel = context.config.nfs.server == "kernel"
     found = _kernel() if kernel else _ganesha(context)
-    if context.config.nfs.version == "3" and not owners_of("tcp", RPCBIND_PORT, context.networks[0].server):
+    v3 = context.config.nfs.version == "3" and context.networks
+    if v3 and not owners_of("tcp", RPCBIND_PORT, context.networks[0].server):
         found.append(
             wrong("rpcbind doesn't run, which NFS 3 needs", 'apt-get install rpcbind, or version = "4.2"')
         )
