@@ -99,7 +99,7 @@ def build(
         compression=compression,
         shell=tools.shell,
         modules=tuple(names),
-        firmware=tuple(firmware),
+        firmware=tuple(sorted(firmware)),
         remarks=tuple(remarks),
     )
 
