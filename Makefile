@@ -57,10 +57,10 @@ clean:
 # PREFIX=/usr/local. With DESTDIR all goes into a staging directory and nothing of this machine is touched.
 
 PREFIX ?= /usr/local
-# What a head node needs while it runs. Where the kernel can't serve NFS: NFS_SERVER="nfs-ganesha nfs-ganesha-vfs".
-NFS_SERVER       ?= nfs-kernel-server
-RUNTIME_PACKAGES := python3-venv ipxe $(NFS_SERVER) openssh-client mmdebstrap zstd xz-utils
-INSTALL          := DESTDIR='$(DESTDIR)' PREFIX='$(PREFIX)' PYTHON='$(PYTHON)' \
+# What a head node needs while it runs, beside an NFS server: nfs-kernel-server, or nfs-ganesha where the kernel
+# has none; NFS_SERVER="nfs-ganesha nfs-ganesha-vfs" settles it.
+RUNTIME_PACKAGES := python3-venv ipxe openssh-client mmdebstrap zstd xz-utils
+INSTALL          := DESTDIR='$(DESTDIR)' PREFIX='$(PREFIX)' PYTHON='$(PYTHON)' NFS_SERVER='$(NFS_SERVER)' \
                     PACKAGES='$(RUNTIME_PACKAGES)' sh units/install.sh
 
 .PHONY: install uninstall

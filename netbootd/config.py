@@ -149,7 +149,7 @@ class NfsSettings(_Table):
     version: Literal["4.2", "3"] = "4.2"
     exports_file: AbsolutePath = Path("/etc/exports.d/netbootd.exports")
     ganesha_config: AbsolutePath = Path("/etc/ganesha/netbootd.conf")
-    ganesha_pid: AbsolutePath = Path("/var/run/ganesha.pid")
+    ganesha_pid: AbsolutePath = Path("/run/netbootd-ganesha.pid")
 
 
 class HostsSettings(_Table):

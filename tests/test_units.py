@@ -31,7 +31,12 @@ def test_systemd_finds_nothing_to_complain_about(tmp_path: Path) -> None:
         (tmp_path / command).write_text("#!/bin/sh\n")
         (tmp_path / command).chmod(0o755)
     names = [path.name for path in UNITS.glob("netbootd*") if path.suffix in (".service", ".path")]
-    assert sorted(names) == ["netbootd-apply.path", "netbootd-apply.service", "netbootd.service"]
+    assert sorted(names) == [
+        "netbootd-apply.path",
+        "netbootd-apply.service",
+        "netbootd-ganesha.service",
+        "netbootd.service",
+    ]
     for name in names:
         text, _ = COMMAND.subn(rf"{tmp_path}/\1", (UNITS / name).read_text())
         (tmp_path / name).write_text(text)
@@ -117,6 +122,16 @@ def test_roots_part_may_write_all_that_the_configuration_names_and_no_image() ->
         assert any(path.is_relative_to(allowed) for allowed in writable), path
     assert Path("/etc") not in writable
     assert protected == [config.images_dir]
+
+
+def test_ganesha_serves_what_apply_writes_under_the_process_id_that_apply_tells() -> None:
+    nfs = Config(network=(NetworkSettings(interface="eth1"),)).nfs
+    unit = settings("netbootd-ganesha.service")
+    (command,) = unit["ExecStart"]
+    assert f" -f {nfs.ganesha_config} -p {nfs.ganesha_pid}" in command
+    assert (
+        "netbootd-apply.service" in unit["Wants"][0].split() and "netbootd-apply.service" in unit["After"][0]
+    )
 
 
 def test_the_daemon_asks_for_apply_where_the_path_unit_looks() -> None:

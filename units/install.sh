@@ -2,7 +2,8 @@
 # install.sh install|uninstall: put netbootd on this machine, or take it away. Called by make.
 #
 # From the environment: DESTDIR (a staging directory: then nothing of this machine is touched), PREFIX
-# (/usr/local), PYTHON (python3), PACKAGES (Debian packages a head node needs at run time).
+# (/usr/local), PYTHON (python3), PACKAGES (Debian packages a head node needs at run time), NFS_SERVER (those of
+# its NFS server, if not the ones that suit this machine's kernel).
 #
 # Everything but the configuration lies under PREFIX; PREFIX/lib/netbootd is a virtual environment, which
 # `install` may be run over again at any time: that is an upgrade.
@@ -12,6 +13,7 @@ DESTDIR=${DESTDIR:-}
 PREFIX=${PREFIX:-/usr/local}
 PYTHON=${PYTHON:-python3}
 PACKAGES=${PACKAGES:-}
+NFS_SERVER=${NFS_SERVER:-}
 
 HOME_DIR=$PREFIX/lib/netbootd
 BIN=$PREFIX/bin
@@ -23,7 +25,7 @@ case $PREFIX in
 *) LIB=/etc ;;
 esac
 UNITS=$LIB/systemd/system
-UNIT_NAMES='netbootd.service netbootd-apply.path netbootd-apply.service'
+UNIT_NAMES='netbootd.service netbootd-apply.path netbootd-apply.service netbootd-ganesha.service'
 BASH_COMPLETION=$SHARE/bash-completion/completions/netbootctl
 ZSH_COMPLETION=$SHARE/zsh/site-functions/_netbootctl
 FISH_COMPLETION=/etc/fish/completions/netbootctl.fish # under /usr/local fish looks in a desktop only
@@ -48,8 +50,19 @@ need_root() {
 
 # ---- install
 
+# As netbootctl's setup proposes it: the kernel's server, or one in user space where this kernel has none.
+nfs_server() {
+    modules=/lib/modules/$(uname -r)
+    if grep -qw nfsd /proc/filesystems || grep -qs '/nfsd\.ko' "$modules/modules.dep" "$modules/modules.builtin"; then
+        echo nfs-kernel-server
+    else
+        echo nfs-ganesha nfs-ganesha-vfs
+    fi
+}
+
 packages() {
     here || return 0
+    PACKAGES="$PACKAGES ${NFS_SERVER:-$(nfs_server)}"
     if ! command -v dpkg-query >/dev/null; then
         say "not a Debian system; a head node needs what Debian calls: $PACKAGES"
         return 0
@@ -180,7 +193,6 @@ install_all() {
     systemctl --quiet is-enabled netbootd.service 2>/dev/null || cat <<-END
 	Next, for the wire with your nodes on it:
 	    netbootctl setup --interface eth1
-	    systemctl enable --now netbootd
 	END
 }
 
