@@ -8,6 +8,7 @@ from netbootd.network import Network, network_of
 from netbootd.node import RESERVED_NAMES, Mac, Node
 
 NAMES_PER_LINE = 10
+USUAL_IDENTITIES = ("~/.ssh/id_ed25519", "~/.ssh/id_ecdsa", "~/.ssh/id_rsa")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,10 +126,9 @@ def ssh_config(cluster: Cluster, identity: str) -> str:
     identity = identity.replace("%", "%%")  # ssh_config(5), TOKENS
     lines = ["# Written by `netbootctl apply`, which replaces it."]
     for start in range(0, len(names), NAMES_PER_LINE):
-        lines += [
-            f'Match localuser root originalhost "{",".join(names[start : start + NAMES_PER_LINE])}"',
-            f'    IdentityFile "{identity}"',
-        ]
+        lines.append(f'Match localuser root originalhost "{",".join(names[start : start + NAMES_PER_LINE])}"')
+        # ssh tries its usual keys only where it is told of none.
+        lines += [f'    IdentityFile "{file}"' for file in (identity, *USUAL_IDENTITIES)]
     return "\n".join(lines) + "\n"
 
 

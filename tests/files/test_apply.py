@@ -356,6 +356,7 @@ def test_roots_ssh_on_the_head_node_uses_the_clusters_key_and_no_other_users_doe
     ours = str(head.state / "keys/cluster/id_ed25519")
     if os.geteuid() == 0:
         assert all(identities(host)[0] == ours for host in ("n1", "n39", "n20.cluster", "10.77.1.7"))
+        assert "~/.ssh/id_ed25519" in identities("n1"), "root's own keys are still tried"
         assert ours not in identities("elsewhere")
         config.write_text(config.read_text().replace("localuser root", "localuser nobody"))
     assert ours not in identities("n1")
@@ -380,6 +381,18 @@ def test_many_at_once_end_as_one(head: Head) -> None:
 def _apply_in(directory: str) -> None:
     with Head(Path(directory)) as head:
         head.apply()
+
+
+def test_what_was_registered_or_applied_since_the_plan_counts(head: Head) -> None:
+    head.add(1)
+    planned = head.plan()
+    head.add(2)
+    carry_out(planned)
+    assert head.text("nodes/n2/etc/hostname") == "n2\n"
+    head.add(3)
+    first, second = head.plan(), head.plan()
+    assert carry_out(first).changes
+    assert carry_out(second).changes == ()
 
 
 @pytest.mark.parametrize("moment", range(0, 40, 3))
