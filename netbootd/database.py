@@ -20,7 +20,7 @@ def open_durable(path: Path, version: int, schema: str) -> sqlite3.Connection:
     """
     try:
         path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
-        with _as_owner_of(path.parent):
+        with as_owner_of(path.parent):
             db = sqlite3.connect(path, timeout=PATIENCE, isolation_level=None)
             db.execute("PRAGMA journal_mode = WAL")
             db.execute("PRAGMA synchronous = FULL")
@@ -63,24 +63,8 @@ def reading(what: str) -> Iterator[None]:
         raise HostError(f"can't read {what}: {error}", "is its disk in order?") from error
 
 
-def _ensure_schema(db: sqlite3.Connection, version: int, schema: str) -> int:
-    db.execute("BEGIN IMMEDIATE")
-    try:
-        found: int = db.execute("PRAGMA user_version").fetchone()[0]
-        if found == 0:
-            for statement in schema.split(";\n"):
-                if statement.strip():
-                    db.execute(statement)
-            db.execute(f"PRAGMA user_version = {version:d}")
-        db.execute("COMMIT")
-    finally:
-        if db.in_transaction:
-            db.execute("ROLLBACK")
-    return found
-
-
 @contextmanager
-def _as_owner_of(directory: Path) -> Iterator[None]:
+def as_owner_of(directory: Path) -> Iterator[None]:
     """Let root open files in the daemon's directory with the daemon's rights.
 
     What root makes there is then the daemon's, and a link that somebody who got hold of the daemon planted
@@ -95,3 +79,19 @@ def _as_owner_of(directory: Path) -> Iterator[None]:
         yield
     finally:
         os.seteuid(0)
+
+
+def _ensure_schema(db: sqlite3.Connection, version: int, schema: str) -> int:
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        found: int = db.execute("PRAGMA user_version").fetchone()[0]
+        if found == 0:
+            for statement in schema.split(";\n"):
+                if statement.strip():
+                    db.execute(statement)
+            db.execute(f"PRAGMA user_version = {version:d}")
+        db.execute("COMMIT")
+    finally:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+    return found

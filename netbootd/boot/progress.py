@@ -48,6 +48,7 @@ def advance(progress: Progress | None, event: Event, mac: Mac) -> Progress:
 def _begins(progress: Progress, event: Event) -> bool:
     if event.stage is not Stage.DISCOVER:
         return False
-    return event.time - progress.last > PAUSE or (
+    # Either way: a board without a clock of its own sets it by NTP, hours on or back, while others boot.
+    return abs(event.time - progress.last) > PAUSE or (
         progress.stage is not None and progress.stage.order >= Stage.CONFIG.order
     )

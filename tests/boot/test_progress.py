@@ -41,6 +41,11 @@ def test_and_so_does_one_after_a_long_silence() -> None:
     assert progress.began == PAUSE + 1
 
 
+def test_and_one_after_the_clock_was_set_back() -> None:
+    progress = _run(_event(1e9, Stage.DISCOVER), _event(1e9 - 3600, Stage.DISCOVER))
+    assert progress.began == 1e9 - 3600
+
+
 def test_trouble_on_the_way_is_what_the_progress_says() -> None:
     progress = _run(_event(0, Stage.KERNEL), _event(1, None, "error: no carrier", Level.ERROR))
     assert (progress.stage, progress.text, progress.level) == (Stage.KERNEL, "error: no carrier", Level.ERROR)
