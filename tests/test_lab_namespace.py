@@ -71,7 +71,7 @@ def test_two_labs_at_once_do_not_see_each_other() -> None:
 def test_what_went_to_the_background_ends_with_the_lab_too() -> None:
     with Lab() as lab:
         script = "trap '' TERM HUP; sh -c 'echo $$; exec sleep 600' & sleep 600"
-        process = lab.start("daemon", ["setsid", "sh", "-c", script])
+        process = lab.start("daemon", ["sh", "-c", script])
         process.wait_until(lambda: process.output().endswith("\n"), "process id")
         daemon = int(process.output())
         process.popen.kill()
@@ -103,6 +103,7 @@ time.sleep(600)
     assert [pid for pid in inside if not gone(pid)] == []
 
 
+@pytest.mark.as_root("the demo is root's")
 def test_a_kept_cluster_can_be_entered_until_it_is_ended(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -209,7 +209,7 @@ def keep_running(head: HeadNode, lab: Lab) -> None:
     path = shlex.quote(head.environment["PATH"])
     enter.write_text(
         "#!/bin/sh\n# Be on the demo's head node: a shell, or the command given.\n"
-        f"exec nsenter --target {lab.pid} --net --mount --uts -- env HOME={HOME} PATH={path} "
+        f"exec nsenter --target {lab.pid} --net --mount --uts --root -- env HOME={HOME} PATH={path} "
         '"${@:-bash}"\n'
     )
     enter.chmod(0o755)

@@ -68,6 +68,12 @@ def _unshare(*, user: bool = os.geteuid() != 0) -> list[str]:
     return ["unshare", *words, "--net", "--mount", "--uts", "--propagation", "slave", "--"]
 
 
+def _shown(words: Sequence[str]) -> str:
+    """A command for a message; of a long script its beginning."""
+    text = " ".join(" ".join(words).split())
+    return text if len(text) <= 300 else f"{text[:297]}..."
+
+
 class Namespace:
     """A network, mount and host-name namespace; a context manager. `Lab` and `lab.client` make them."""
 
@@ -149,7 +155,7 @@ class Namespace:
     def inside(self, cwd: Path | None = None) -> list[str]:
         """The words to put before a command so that it runs in here, in `cwd` (default: where we are)."""
         user = [] if os.geteuid() == 0 else ["--user", "--preserve-credentials"]
-        target = ["nsenter", "--target", str(self.pid), *user, "--net", "--mount", "--uts"]
+        target = ["nsenter", "--target", str(self.pid), *user, "--net", "--mount", "--uts", "--root"]
         return [*target, "--", "env", "--chdir", str(cwd or Path.cwd()), f"HOME={HOME}"]
 
     def run(
@@ -177,9 +183,9 @@ class Namespace:
             )
         except subprocess.TimeoutExpired as late:
             said = "".join(part.decode(errors="replace") for part in (late.stdout, late.stderr) if part)
-            raise LabError(f"{' '.join(words)}: not done in {timeout:.0f} s\n{said}") from None
+            raise LabError(f"{_shown(words)}: not done in {timeout:.0f} s\n{said}") from None
         if check and done.returncode != 0:
-            raise LabError(f"{' '.join(words)}: exit {done.returncode}\n{done.stdout}{done.stderr}")
+            raise LabError(f"{_shown(words)}: exit {done.returncode}\n{done.stdout}{done.stderr}")
         return done
 
     def start(

@@ -54,8 +54,10 @@ fi
 export DEBIAN_FRONTEND=noninteractive
 echo "installing:$missing"
 # shellcheck disable=SC2086  # a list of package names
+apt-cache show $missing >/dev/null 2>&1 || apt-get update --quiet
+# shellcheck disable=SC2086
 if ! apt-get install --yes --quiet --no-install-recommends $missing; then
-    apt-get update --quiet
+    apt-get update --quiet  # the lists name versions that the mirror has no more
     # shellcheck disable=SC2086
     apt-get install --yes --quiet --no-install-recommends $missing
 fi
