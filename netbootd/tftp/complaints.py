@@ -38,7 +38,7 @@ class Complaints:
         self._timer: asyncio.TimerHandle | None = None
 
     def add(self, kind: str, text: str) -> None:
-        """One more of a kind; `text` is safe to show."""
+        """One more of a kind, named in the plural; `text` is safe to show."""
         self._counts[kind] += 1
         self._latest = text
         if self._timer is None:
@@ -55,7 +55,7 @@ class Complaints:
         self._timer = None
         if not self._counts:
             return
-        many = ", ".join(f"{kind} ({number} times)" for kind, number in self._counts.items())
-        log.warning("%s: %s; the latest: %s", self._who, many, self._latest)
+        many = ", ".join(f"{kind}: {number}" for kind, number in self._counts.items())
+        log.warning("%s, %s; the latest: %s", self._who, many, self._latest)
         self._counts.clear()
         self._timer = asyncio.get_running_loop().call_later(1.0, self._write)

@@ -16,6 +16,7 @@ import math
 import select
 import socket
 import struct
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from heapq import heapify, heappop, heappush
@@ -60,9 +61,12 @@ class Running:
         "_first",
         "_last",
         "alarm",
+        "closed",
         "packet",
         "peer",
+        "receive",
         "segmented",
+        "send",
         "session",
         "source",
         "started",
@@ -72,6 +76,8 @@ class Running:
 
     def __init__(self, tid: Tid, peer: Peer, source: Source, session: Session) -> None:
         self.tid = tid
+        self.send, self.receive = tid.client.send, tid.client.recv
+        self.closed = False
         self.peer = peer
         self.source = source
         self.session = session
@@ -103,6 +109,7 @@ class Running:
     def close(self) -> None:
         """Closes the sockets and lets go of the octets; the source is its owner's to release."""
         self.tid.close()
+        self.closed = True
         self.alarm = -math.inf
         self._chunk = memoryview(b"")
         self._first = self._last = 0
@@ -111,11 +118,14 @@ class Running:
 class Pump:
     """Runs the transfers it is given. `on_end` is told of each one that ended, its sockets closed by then.
 
-    `strays` and `malformed` count the datagrams at TIDs that came from strangers or made no sense.
+    `counters` gets how many datagrams came to TIDs from strangers ("stray") or made no sense ("malformed").
     """
 
-    def __init__(self, cache: FrameCache, on_end: Callable[[Running, Ended], None]) -> None:
+    def __init__(
+        self, cache: FrameCache, counters: Counter[str], on_end: Callable[[Running, Ended], None]
+    ) -> None:
         self._cache = cache
+        self._counters = counters
         self._on_end = on_end
         self._loop = asyncio.get_running_loop()
         self._epoll = select.epoll()
@@ -124,8 +134,6 @@ class Pump:
         self._alarms: list[tuple[float, int, Running]] = []
         self._order = count()
         self._timer: asyncio.TimerHandle | None = None
-        self.strays = 0
-        self.malformed = 0
         self._loop.add_reader(self._epoll.fileno(), self._ready)
 
     def start(self, running: Running) -> None:
@@ -164,13 +172,13 @@ class Pump:
 
     def _receive(self, running: Running, now: float) -> None:
         try:
-            answer = decode_answer(running.tid.client.recv(_MOST_ANSWER))
+            answer = decode_answer(running.receive(_MOST_ANSWER))
         except ConnectionRefusedError:
-            self._end(running, running.session.gone())
+            self._refused(running)
         except OSError:
             return  # nothing there after all, or an ICMP error that may pass
         except WireError:
-            self.malformed += 1  # the transfer goes on: whatever that was, the timer still runs
+            self._counters["malformed"] += 1  # the transfer goes on: whatever that was, the timer still runs
         else:
             if isinstance(answer, int):
                 self._perform(running, running.session.acknowledge(answer, now))
@@ -181,7 +189,7 @@ class Pump:
         """A datagram that another than the client sent to its TID (RFC 1350 section 4)."""
         with suppress(OSError):
             datagram, sender = running.tid.strangers.recvfrom(_MOST_ANSWER)
-            self.strays += 1
+            self._counters["stray"] += 1
             running.strays += 1
             if running.strays <= _MOST_STRAYS and not is_error(datagram):
                 error = encode_error(ErrorCode.UNKNOWN_TID, "this transfer is another client's")
@@ -222,7 +230,9 @@ class Pump:
 
     def _send(self, running: Running, packet: bytes | memoryview) -> None:
         try:
-            running.tid.client.send(packet)
+            running.send(packet)
+        except ConnectionRefusedError:
+            self._loop.call_soon(self._refused, running)
         except OSError:
             return  # lost on the way, as far as the session is concerned
 
@@ -230,11 +240,18 @@ class Pump:
         """One system call for many packets; False when this route doesn't do that."""
         try:
             running.tid.client.sendmsg([packets], running.segmented)
+        except ConnectionRefusedError:
+            self._loop.call_soon(self._refused, running)
         except OSError as error:
             if error.errno in _NO_GSO:
                 running.segmented = []
                 return False
         return True
+
+    def _refused(self, running: Running) -> None:
+        """The client's host says that nothing listens at its port any more (ICMP port unreachable)."""
+        if not running.closed:
+            self._end(running, running.session.gone())
 
     def _end(self, running: Running, ended: Ended) -> None:
         del self._running[running.tid.client.fileno()]

@@ -31,6 +31,7 @@ from netbootd.tftp.wire import (
     decode_request,
     encode_error,
     is_error,
+    shown,
 )
 
 PORT = 69
@@ -104,7 +105,7 @@ class TftpServer:
                 _HINTS.get(error.errno or 0, "").format(port=self.port, interface=self.interface),
             ) from error
         self.port = self._socket.getsockname()[1]
-        self._pump = Pump(FrameCache(self.limits.frames), self._ended)
+        self._pump = Pump(FrameCache(self.limits.frames), self.counters, self._ended)
         self._loop.add_reader(self._socket.fileno(), self._receive)
 
     async def stop(self) -> None:
@@ -159,7 +160,7 @@ class TftpServer:
         except PeerError as error:
             self._refuse(request, peer, local, ErrorCode.UNDEFINED, error.message)
         except (OSError, NetbootdError) as error:
-            self._complaints.add("can't serve", f"{request.path} to {peer[0]}: {error}")
+            self._complaints.add("assets that can't be read", f"{shown(request.path)} to {peer[0]}: {error}")
             self._refuse(
                 request, peer, local, ErrorCode.UNDEFINED, "the head node can't serve it, see its log"
             )
@@ -236,7 +237,7 @@ class TftpServer:
 
     def _malformed(self, datagram: bytes, peer: Peer, local: IPv4Address, error: WireError) -> None:
         self.counters["malformed"] += 1
-        self._complaints.add("malformed request", f"{error.message} (from {peer[0]})")
+        self._complaints.add("malformed requests", f"{error.message} (from {peer[0]})")
         # An ERROR is never the answer to an ERROR: two servers could keep each other busy with that.
         if not is_error(datagram) and self._budget.spend(self._loop.time()):
             self._send_error(peer, local, ErrorCode.ILLEGAL_OPERATION, error.message)

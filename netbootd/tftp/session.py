@@ -12,7 +12,8 @@ window that it can mean. The rules:
     ACK of anything else (duplicate, stray)     nothing: only the timer sends a block again (RFC 1123 4.2.3.1)
     timer                                       sends the window again, waits twice as long (RFC 1123 4.2.3.2)
     timer, after the last try                   ends: failed
-    ERROR 0 or 8, at most block 1 acknowledged  ends: a probe, as EDK2, U-Boot and the Raspberry Pi do
+    ERROR 0 or 8, at most block 1 acknowledged  ends: a probe, as EDK2 and the Raspberry Pi do
+    ERROR 0 "closed" at any time                ends: a probe, as GRUB does
     any other ERROR                             ends: failed
 
 Until the first ACK came, the peer's address may be forged: what it draws is one OACK or one block of 512
@@ -152,12 +153,12 @@ class Session:
 
     def fault(self, fault: PeerFault) -> Ended:
         """The client sent an ERROR."""
-        if fault.code in (ErrorCode.UNDEFINED, ErrorCode.OPTIONS_REFUSED) and self.acked <= 1:
+        # GRUB says "closed" when it read as much of a file as it wanted (net/tftp.c, tftp_close).
+        looked = self.acked <= 1 or fault.message == "closed"
+        if fault.code in (ErrorCode.UNDEFINED, ErrorCode.OPTIONS_REFUSED) and looked:
             return Ended(How.PROBE, fault.message)
-        return Ended(
-            How.FAILED,
-            f"the client ended it at block {self.acked} of {self.last}: {fault.code} {fault.message}",
-        )
+        where = f"the client ended it at block {self.acked} of {self.last}"
+        return Ended(How.FAILED, f"{where}: {fault.code} {fault.message}")
 
     def gone(self) -> Ended:
         """The client's host says that nothing listens at its port any more (ICMP port unreachable)."""

@@ -13,6 +13,8 @@ _IP_PKTINFO = 8
 _PKTINFO = struct.Struct("=i4s4s")
 """struct in_pktinfo: interface, our address, the datagram's destination (not the same for a broadcast)."""
 _SEND_BUFFER = 256 * 1024
+_REQUEST_BUFFER = 4 * 1024 * 1024
+"""Octets, as many of them as net.core.rmem_max allows: a rack that is switched on asks all at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,7 @@ def listening(interface: str, port: int) -> socket.socket:
     """The socket that takes requests to any address of the interface; read it with `receive`."""
     sock = bound(interface, "", port)
     sock.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _REQUEST_BUFFER)
     return sock
 
 

@@ -19,16 +19,18 @@ SERVER = "10.77.0.1"
 ROLLOVER = 65536 * 512 + 70_000
 """Octets: more blocks of 512 than 16 bits can count."""
 
+ATFTP = " -g -r {file} -l {got} {server}"
 # How each is told to fetch a file.
 CLIENTS = {
     "tftp-hpa": "tftp -m binary {server} -c get {file} {got}",
     "tftp-hpa netascii": "tftp -m netascii {server} -c get {file} {got}",
-    "atftp": "atftp -g -r {file} -l {got} {server}",
-    "atftp blksize": "atftp --option 'blksize 1468' --option 'tsize 0' -g -r {file} -l {got} {server}",
-    "atftp timeout": "atftp --option 'timeout 3' -g -r {file} -l {got} {server}",
-    "atftp windows": "atftp --option 'windowsize 16' --option 'blksize 1428' -g -r {file} -l {got} {server}",
-    "atftp windows of small blocks": "atftp --option 'windowsize 64' -g -r {file} -l {got} {server}",
-    "atftp fragments": "atftp --option 'blksize 65464' -g -r {file} -l {got} {server}",
+    "atftp": "atftp" + ATFTP,
+    "atftp blksize": "atftp --option 'blksize 1468' --option 'tsize 0'" + ATFTP,
+    "atftp timeout": "atftp --option 'timeout 3'" + ATFTP,
+    "atftp windows": "atftp --option 'windowsize 16' --option 'blksize 1428'" + ATFTP,
+    "atftp windows of small blocks": "atftp --option 'windowsize 64'" + ATFTP,
+    "atftp windows of fragments": "atftp --option 'windowsize 8' --option 'blksize 8192'" + ATFTP,
+    "atftp fragments": "atftp --option 'blksize 65464' " + ATFTP,
     "curl": "curl -sS -o {got} tftp://{server}/{file}",
     "curl blksize": "curl -sS --tftp-blksize 1468 -o {got} tftp://{server}/{file}",
     "curl without options": "curl -sS --tftp-no-options -o {got} tftp://{server}/{file}",

@@ -95,6 +95,14 @@ def test_a_client_that_only_looks_is_a_probe_and_not_a_failure(acked: list[int],
     assert "User aborted" in ended.detail
 
 
+def test_grub_that_read_enough_is_no_failure() -> None:
+    session = Session(5000, PLAIN)
+    session.begin(0.0)
+    for block in (1, 2, 3):
+        session.acknowledge(block, 0.0)
+    assert session.fault(PeerFault(0, "closed")) == Ended(How.PROBE, "closed")
+
+
 def timers(session: Session, until: float = 1e6) -> Iterator[tuple[float, Step]]:
     """What the timer alone makes of a session: (time, step), up to its end."""
     while session.deadline < until:
