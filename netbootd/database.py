@@ -3,7 +3,7 @@
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from netbootd.errors import HostError
@@ -12,7 +12,7 @@ PATIENCE = 10.0
 """Seconds that a writer waits for another one; each verb takes milliseconds."""
 
 
-def open_durable(path: Path, version: int, schema: str) -> sqlite3.Connection:
+def open_durable(path: Path, version: int, schema: str, patience: float = PATIENCE) -> sqlite3.Connection:
     """Open or create the file so that a transaction that returned is on the disk.
 
     `schema` makes a new file's tables, its statements ended by `;` and a line break; `version` (1 and up) is
@@ -21,7 +21,7 @@ def open_durable(path: Path, version: int, schema: str) -> sqlite3.Connection:
     try:
         path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
         with as_owner_of(path.parent):
-            db = sqlite3.connect(path, timeout=PATIENCE, isolation_level=None)
+            db = sqlite3.connect(path, timeout=patience, isolation_level=None)
             db.execute("PRAGMA journal_mode = WAL")
             db.execute("PRAGMA synchronous = FULL")
             db.execute("PRAGMA foreign_keys = ON")
@@ -45,13 +45,14 @@ def transaction(db: sqlite3.Connection, what: str) -> Iterator[None]:
         db.execute("BEGIN IMMEDIATE")
         yield
         db.execute("COMMIT")
-    except sqlite3.OperationalError as error:
+    except sqlite3.Error as error:
         raise HostError(
             f"can't write {what}: {error}", "is the disk full, or do you lack the right?"
         ) from error
     finally:
-        if db.in_transaction:
-            db.execute("ROLLBACK")
+        with suppress(sqlite3.Error):  # a disk that fails may have undone it already
+            if db.in_transaction:
+                db.execute("ROLLBACK")
 
 
 @contextmanager
@@ -82,6 +83,8 @@ def as_owner_of(directory: Path) -> Iterator[None]:
 
 
 def _ensure_schema(db: sqlite3.Connection, version: int, schema: str) -> int:
+    if (there := db.execute("PRAGMA user_version").fetchone()[0]) != 0:
+        return int(there)  # without waiting for anybody who is writing
     db.execute("BEGIN IMMEDIATE")
     try:
         found: int = db.execute("PRAGMA user_version").fetchone()[0]

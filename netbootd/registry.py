@@ -73,9 +73,13 @@ class Registry:
         self._resolved_at: tuple[int, int] | None = None
 
     @classmethod
-    def open(cls, path: Path) -> Self:
-        """Open or create the registry at `path`; raises HostError where that fails."""
-        return cls(database.open_durable(path, SCHEMA, files("netbootd").joinpath("schema.sql").read_text()))
+    def open(cls, path: Path, patience: float = database.PATIENCE) -> Self:
+        """Open or create the registry at `path`; raises HostError where that fails.
+
+        `patience`: seconds that a verb waits while somebody else writes, before it raises HostError.
+        """
+        schema = files("netbootd").joinpath("schema.sql").read_text()
+        return cls(database.open_durable(path, SCHEMA, schema, patience))
 
     def close(self) -> None:
         """Close the file."""
@@ -90,7 +94,7 @@ class Registry:
     @property
     def version(self) -> tuple[int, int]:
         """Changes whenever another connection, or this one, changed the registry. About 2 microseconds."""
-        return self._db.execute("PRAGMA data_version").fetchone()[0], self._writes
+        return self._rows("PRAGMA data_version")[0][0], self._writes
 
     # Nodes
 
@@ -135,12 +139,13 @@ class Registry:
         Raises UserError for a name, MAC, address or serial that is taken, an address that no node can have,
         a range that has none left, or a profile that isn't there.
         """
+        free = self._free_addresses(networks)
         with self._transaction() as db:
             for request in requests:
                 self._check_name(request.name, reserved)
                 address = request.address
                 if address is None:
-                    address = self._free_address(networks)
+                    address = next(free)
                 self._check_address(address, networks, request.name)
                 self._check_profile(request.profile)
                 row = db.execute(
@@ -209,7 +214,7 @@ class Registry:
 
     def profiles(self) -> list[Profile]:
         """All profiles by name."""
-        rows = self._db.execute("SELECT name, parent, image, root, kernel_args FROM profile ORDER BY name")
+        rows = self._rows("SELECT name, parent, image, root, kernel_args FROM profile ORDER BY name")
         return [Profile(name=name, parent=parent, settings=_settings(*rest)) for name, parent, *rest in rows]
 
     def put_profile(self, profile: Profile) -> None:
@@ -247,11 +252,11 @@ class Registry:
 
     def set_booted(self, node: str, image: str, generation: int, now: float) -> None:
         """Note what a node was told to boot; that generation stays exported until it boots another."""
-        current = self._db.execute(
+        current = self._rows(
             "SELECT booted.image, generation FROM booted JOIN node ON node.id = booted.node WHERE name = ?",
-            (node,),
-        ).fetchone()
-        if current == (image, generation):
+            node,
+        )
+        if current == [(image, generation)]:
             return
         with self._transaction() as db:
             db.execute(
@@ -263,7 +268,7 @@ class Registry:
 
     def booted(self) -> dict[str, tuple[str, int]]:
         """Node name -> image and generation that it was last told to boot."""
-        rows = self._db.execute(
+        rows = self._rows(
             "SELECT name, booted.image, generation FROM booted JOIN node ON node.id = booted.node"
         )
         return {name: (image, generation) for name, image, generation in rows}
@@ -272,7 +277,7 @@ class Registry:
 
     def leases(self) -> list[Lease]:
         """All leases of the pools, expired ones too, by address."""
-        rows = self._db.execute(
+        rows = self._rows(
             "SELECT address, mac, client_id, host_name, expires, state FROM lease ORDER BY address"
         )
         return [
@@ -310,13 +315,16 @@ class Registry:
                 self._db.execute("UPDATE version SET number = number + 1")
         self._writes += counts
 
-    def _select(self, where: str, *values: str | int) -> list[Node]:
+    def _rows(self, query: str, *values: str | int) -> list[tuple[Any, ...]]:
         with database.reading("the registry"):
-            rows = self._db.execute(
-                "SELECT node.name, mac, address, machine_id, serial, profile, image, root, kernel_args"  # noqa: S608 (`where` is ours)
-                f" FROM node JOIN mac ON mac.node = node.id {where}",
-                values,
-            ).fetchall()
+            return self._db.execute(query, values).fetchall()
+
+    def _select(self, where: str, *values: str | int) -> list[Node]:
+        rows = self._rows(
+            "SELECT node.name, mac, address, machine_id, serial, profile, image, root, kernel_args"  # noqa: S608 (`where` is ours)
+            f" FROM node JOIN mac ON mac.node = node.id {where}",
+            *values,
+        )
         nodes: dict[str, Node] = {}
         for name, mac, address, machine_id, serial, profile, *own in rows:
             if name in nodes:
@@ -413,23 +421,18 @@ class Registry:
                 raise UserError(f"MAC {mac} belongs to node {row[0]!r} already", "check the board's label")
             self._db.execute("INSERT INTO mac VALUES (?, ?, ?)", (mac, node, position))
 
-    def _free_address(self, networks: tuple[Network, ...]) -> IPv4Address:
+    def _free_addresses(self, networks: tuple[Network, ...]) -> Iterator[IPv4Address]:
+        """What is free when it is asked for, upwards; raises UserError when there is no more."""
         ranges = [(n, n.range) for n in networks if n.range]
         if not ranges:
             raise UserError(
                 "no network has a range to take addresses from", "pass --ip, or set `range` in netbootd.toml"
             )
         for network, span in ranges:
-            taken = {
-                row[0]
-                for row in self._db.execute(
-                    "SELECT address FROM node WHERE address BETWEEN ? AND ?",
-                    (int(span.first), int(span.last)),
-                )
-            }
             for address in span:
-                if int(address) not in taken and network.usable(address) and address != network.router:
-                    return address
+                taken = self._db.execute("SELECT 1 FROM node WHERE address = ?", (int(address),)).fetchone()
+                if not taken and network.usable(address) and address != network.router:
+                    yield address
         raise UserError(
             f"no address is left in {', '.join(str(span) for _, span in ranges)}",
             "pass --ip, or widen `range` in netbootd.toml",

@@ -277,3 +277,54 @@ def test_a_link_planted_in_the_daemons_directory_leads_root_nowhere(
         Registry.open(daemons_directory / "registry.db").close()
     assert target.read_text() == "secret"
     assert target.stat().st_uid == 0
+
+
+def test_a_registry_that_somebody_writes_to_opens_at_once_and_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "registry.db"
+    registry = Registry.open(path)
+    _add(registry, _request("n01", 1))
+    writer = sqlite3.connect(path, isolation_level=None)
+    writer.execute("BEGIN IMMEDIATE")
+    other = Registry.open(path, patience=0.01)
+    assert [node.name for node in other.nodes()] == ["n01"]
+    with pytest.raises(HostError, match="database is locked"):
+        other.set_booted("n01", "debian", 1, 0.0)
+    writer.execute("ROLLBACK")
+    other.set_booted("n01", "debian", 1, 0.0)
+    assert registry.booted() == {"n01": ("debian", 1)}
+
+
+def test_a_file_damaged_while_it_is_open_is_an_error_in_words(tmp_path: Path) -> None:
+    path = tmp_path / "registry.db"
+    registry = Registry.open(path)
+    _add(registry, _request("n01", 1))
+    registry._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    registry.close()
+    registry = Registry.open(path)
+    with path.open("r+b") as file:
+        file.seek(4096)
+        file.write(b"\xff" * (path.stat().st_size - 4096))
+    for read in (registry.nodes, registry.leases, registry.booted, registry.profiles):
+        with pytest.raises(HostError, match="can't read the registry"):
+            read()
+    with pytest.raises(HostError, match="can't write the registry"):
+        registry.commit_leases(
+            [
+                Lease(
+                    address=IPv4Address("10.77.0.100"),
+                    mac=Mac("52:54:00:00:00:01"),
+                    client_id=b"x",
+                    expires=1.0,
+                )
+            ]
+        )
+
+
+def test_given_and_chosen_addresses_of_one_command_keep_clear_of_each_other(registry: Registry) -> None:
+    _add(
+        registry,
+        _request("n1", 1, address=IPv4Address("10.77.0.10")),
+        _request("n2", 2),
+        _request("n3", 3, address=IPv4Address("10.77.0.12")),
+    )
+    assert [str(node.address) for node in registry.nodes()] == ["10.77.0.10", "10.77.0.11", "10.77.0.12"]
