@@ -10,7 +10,11 @@ from tests.lab.namespace import Lab
 
 pytestmark = [pytest.mark.net, pytest.mark.needs("exportfs", "ssh-keygen", "ssh")]
 
-NETBOOTCTL = Path(sys.executable).parent / "netbootctl"
+NETBOOTCTL = [
+    sys.executable,
+    "-c",
+    "import sys; from netbootd.ctl import main; sys.exit(main(sys.argv[1:]))",
+]
 CONFIG = """
 state_dir = "{directory}/state"
 template_dir = "{directory}/templates"
@@ -32,7 +36,7 @@ def config(head: Head) -> Path:
 
 
 def netbootctl(lab: Lab, config: Path, *words: str, check: bool = True) -> str:
-    done = lab.run([NETBOOTCTL, "--config", config, *words], check=check)
+    done = lab.run([*NETBOOTCTL, "--config", config, *words], check=check)
     return done.stdout + done.stderr
 
 

@@ -102,7 +102,7 @@ def test_devices_and_pipes_are_seen_and_never_opened(base: Path) -> None:
     assert read(base, "n1/pipe") is None
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="gives a file away")
+@pytest.mark.as_root("gives a file away")
 def test_a_file_of_somebody_else_is_not_taken_for_ours(base: Path) -> None:
     carry_out(base, "n1", MAKE_ETC)
     carry_out(base, "n1", WRITE)
