@@ -6,7 +6,7 @@ STAMP   := $(VENV)/.installed
 PYTEST_ARGS ?=
 
 # What Debian has to provide; packages.sh installs only what is missing, and starts no service.
-LAB_PACKAGES  := python3-venv iproute2 util-linux qemu-system-x86 ovmf ipxe ipxe-qemu \
+LAB_PACKAGES  := python3-venv iproute2 util-linux mount qemu-system-x86 ovmf ipxe ipxe-qemu \
                  nfs-ganesha nfs-ganesha-vfs rpcbind mmdebstrap openssh-client zstd xz-utils cpio
 DEMO_PACKAGES := $(LAB_PACKAGES)
 TEST_PACKAGES := $(LAB_PACKAGES) busybox udhcpc isc-dhcp-client tftp-hpa atftp curl wget libnfs-utils \
