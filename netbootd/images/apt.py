@@ -124,15 +124,20 @@ def one_line(source: Source) -> str:
 
 
 def deb822(sources: Iterable[Source]) -> str:
-    """`sources` as the text of a *.sources file: one stanza for each URI."""
+    """`sources` as the text of a *.sources file that everybody may read: one stanza for each URI."""
     stanzas: dict[tuple[str, tuple[str, ...], str], list[str]] = {}
     for source in sources:
-        stanzas.setdefault((source.uri, source.components, source.signed_by), []).append(source.suite)
+        stanzas.setdefault((public(source.uri), source.components, source.signed_by), []).append(source.suite)
     return "\n".join(
         f"Types: deb\nURIs: {uri}\nSuites: {' '.join(suites)}\nComponents: {' '.join(components)}\n"
         + (f"Signed-By: {signed}\n" if signed else "")
         for (uri, components, signed), suites in stanzas.items()
     )
+
+
+def public(uri: str) -> str:
+    """`uri` without a user's name and password in it: for what others can read."""
+    return re.sub(r"://[^/@]*@", "://", uri)
 
 
 def architecture(text: str) -> str | None:

@@ -65,7 +65,7 @@ def build(
         progress("setting up", 0, None)
         debian.set_up(staging.root, archives)
         beside = f" with {' '.join(packages)}" if packages else ""
-        origin = f"Debian {suite} from {archives.mirror}{beside}"
+        origin = f"Debian {suite} from {apt.public(archives.mirror)}{beside}"
         return assemble.publish(store, staging, origin=origin, progress=progress)
 
 

@@ -50,7 +50,7 @@ def import_image(
             raise UserError(f"{path} is a directory and has no checksum", "leave --sha256 out")
         origin = f"directory {path.resolve()}"
     else:
-        packing(path)
+        _check_file(path, str(source))
         origin = path.name
     if os.geteuid() != 0:
         raise HostError("only root can import an image: its files belong to many users", "run it with sudo")
@@ -64,6 +64,18 @@ def import_image(
         return assemble.publish(
             store, staging, origin=origin, progress=progress, remarks=remarks, sha256=digest
         )
+
+
+def _check_file(path: Path, source: str) -> None:
+    if "://" in source:
+        raise UserError(
+            f"{source[:200]} isn't on this machine", "download it first, then give the file's path"
+        )
+    if path.exists() and not path.is_file():
+        raise UserError(
+            f"{path} is neither a file nor a directory", "give the path of an archive or a directory"
+        )
+    packing(path)
 
 
 def _checksum(text: str) -> str:

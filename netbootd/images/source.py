@@ -110,7 +110,7 @@ def directory_stream(directory: Path, without: Path) -> Iterator[subprocess.Pope
         command += ["--anchored", "--no-wildcards", f"--exclude=./{without.relative_to(directory)}"]
     with program([*command, "."], "tar", stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as (tar, said):
         yield tar
-        if tar.wait() > 1:  # 1: a file changed while it was read
+        if tar.wait() not in (0, 1):  # 1: a file changed while it was read
             raise HostError(f"can't read all of {directory}: {said()}")
 
 

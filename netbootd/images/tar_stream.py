@@ -50,7 +50,7 @@ class TarStream:
                 yield member
         except tarfile.TarError as error:
             raise ArchiveError(f"it isn't a tar archive, or a damaged one: {error}") from error
-        except (ValueError, OverflowError, IndexError) as error:
+        except (ValueError, OverflowError, IndexError, RecursionError) as error:
             raise ArchiveError(f"one of its headers is damaged: {error}") from error
         self._reader.expect_end()
 
@@ -103,7 +103,7 @@ class _Reader:
         return chunk
 
     def expect_end(self) -> None:
-        """Check what tarfile took for the end: a block of zeros, with nothing but padding behind it."""
+        """Check what tarfile took for the end: a block of zeros, with nothing but more of them behind it."""
         if len(self._last) != tarfile.BLOCKSIZE:
             raise ArchiveError(f"it is cut short after {self._position} octets")
         if any(self._last):
@@ -111,8 +111,8 @@ class _Reader:
         padding = 0
         while chunk := self._source.read(_LONGEST_HEADER):
             padding += len(chunk)
-            if padding > _MOST_PADDING:
-                raise ArchiveError("it goes on long after its end")
+            if padding > _MOST_PADDING or any(chunk):
+                raise ArchiveError("it goes on after its end mark: several archives in one file?")
 
 
 def refusal(member: tarfile.TarInfo) -> str | None:

@@ -197,8 +197,8 @@ def _clear(path: Path, member: tarfile.TarInfo) -> None:
 
 
 def _set_time(path: Path, time: float) -> None:
-    second = int(min(max(time, 0), _LATEST)) if math.isfinite(time) else 0
-    os.utime(path, (second, second), follow_symlinks=False)
+    nanosecond = int(min(max(time, 0), _LATEST) * 1e9) if math.isfinite(time) else 0
+    os.utime(path, ns=(nanosecond, nanosecond), follow_symlinks=False)
 
 
 def _shown(name: str) -> str:

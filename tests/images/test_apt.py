@@ -95,6 +95,12 @@ def test_what_is_written_is_read_back() -> None:
     assert apt.parse_deb822(apt.deb822(sources)) == list(sources)
 
 
+def test_a_password_for_the_mirror_does_not_get_into_the_image() -> None:
+    archives = apt.archives("bookworm", [], "https://user:secret@mirror.example/debian")
+    assert "secret@mirror" in apt.one_line(archives.sources()[0])
+    assert "URIs: https://mirror.example/debian\n" in apt.deb822(archives.sources())
+
+
 @pytest.mark.parametrize(
     ("word", "debian"), [("x86_64", "amd64"), ("amd64", "amd64"), ("armv7l", "armhf"), ("vax", None)]
 )

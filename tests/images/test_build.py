@@ -146,6 +146,19 @@ def test_a_mirror_that_is_not_there_leaves_a_log_and_nothing_else(tmp_path: Path
 @needs_root
 @pytest.mark.slow
 @pytest.mark.needs("mmdebstrap")
+def test_the_machines_proxy_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = tmp_path / "apt.conf"
+    settings.write_text('Acquire::http::Proxy "http://127.0.0.1:9";\nAcquire::Retries "0";\n')
+    monkeypatch.setenv("APT_CONFIG", str(settings))
+    store = ImageStore(tmp_path / "images")
+    with pytest.raises(NetbootdError, match="can't be reached"):
+        build(store, "debian", mirror="http://mirror.invalid/debian")
+    assert "connect to 127.0.0.1:9" in (store.directory / ".logs/debian.log").read_text()
+
+
+@needs_root
+@pytest.mark.slow
+@pytest.mark.needs("mmdebstrap")
 def test_killed_in_the_middle_nothing_of_it_runs_on_and_its_place_is_cleaned(tmp_path: Path) -> None:
     program = (
         "import sys; from pathlib import Path; from netbootd.images import build, store\n"

@@ -99,7 +99,7 @@ def special_files(root: Path) -> None:
     (srv / "plain").write_text("plain")
     os.chown(srv / "plain", 1234, 4_000_000_000)
     (srv / "plain").chmod(0o4750)
-    os.utime(srv / "plain", (1_000_000_000, 1_000_000_000))
+    os.utime(srv / "plain", (1_000_000_000.25, 1_000_000_000.25))
     os.setxattr(srv / "plain", "user.note", b"a\0b\xff\n=")
     (srv / "one").write_text("linked")
     os.link(srv / "one", srv / "other")
@@ -127,7 +127,7 @@ def assert_special_files(root: Path) -> None:
     srv = root / "srv"
     plain = (srv / "plain").stat()
     assert (plain.st_uid, plain.st_gid, plain.st_mode & 0o7777) == (1234, 4_000_000_000, 0o4750)
-    assert plain.st_mtime == 1_000_000_000
+    assert plain.st_mtime == 1_000_000_000.25
     assert os.getxattr(srv / "plain", "user.note") == b"a\0b\xff\n="
     assert (srv / "one").stat().st_ino == (srv / "other").stat().st_ino
     assert (srv / "absolute").readlink() == Path("/etc/hostname")
@@ -380,9 +380,13 @@ def test_what_is_known_to_be_something_else_is_named(
 def test_bad_arguments_are_told_before_anything_is_done(
     store: ImageStore, root: Path, tmp_path: Path
 ) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
     for arguments, why in (
         (("Golden", root), "can't name an image"),
         (("golden", tmp_path / "missing.tar"), "there is no file"),
+        (("golden", "https://example.org/golden.tar.xz"), "isn't on this machine"),
+        (("golden", pipe), "neither a file nor a directory"),
         (("golden", root, "12ab"), "isn't a SHA-256 checksum"),
         (("golden", root, "0" * 64), "is a directory and has no checksum"),
     ):
@@ -436,6 +440,25 @@ def test_a_header_can_not_claim_all_memory(store: ImageStore, tmp_path: Path) ->
     path.write_bytes(info.tobuf(format=tarfile.GNU_FORMAT) + b"\0" * 10_240)
     with pytest.raises(UserError, match="has a header of 8589934592 octets"):
         import_image(store, "golden", path)
+    assert_nothing_published(store)
+
+
+def test_headers_of_headers_without_end_are_refused(store: ImageStore, tmp_path: Path) -> None:
+    info = member("././@LongLink", tarfile.GNUTYPE_LONGNAME, size=5)
+    path = tmp_path / "nested.tar"
+    path.write_bytes((info.tobuf(format=tarfile.GNU_FORMAT) + b"name\0".ljust(512, b"\0")) * 20_000)
+    with pytest.raises(UserError, match="one of its headers is damaged"):
+        import_image(store, "golden", path)
+    assert_nothing_published(store)
+
+
+def test_two_archives_in_one_file_are_not_taken_for_one(
+    store: ImageStore, root: Path, tmp_path: Path
+) -> None:
+    archive = tar_of(root, tmp_path / "golden.tar")
+    archive.write_bytes(archive.read_bytes() * 2)
+    with pytest.raises(UserError, match="goes on after its end mark"):
+        import_image(store, "golden", archive)
     assert_nothing_published(store)
 
 
