@@ -118,7 +118,8 @@ class TftpServer:
         self._pump.close("the head node stops serving files")
         self._complaints.close()
 
-    def __len__(self) -> int:
+    @property
+    def running(self) -> int:
         """How many transfers are running."""
         return len(self._entries)
 

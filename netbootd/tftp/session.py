@@ -8,6 +8,8 @@ window that it can mean. The rules:
     ------------------------------------------  ------------------------------------------------------------
     ACK of the last block in flight             sends the next window
     ACK of an earlier block in flight           sends the window that starts after it (RFC 7440 section 4)
+    the fourth of these without one of the      sends only the blocks of that window that weren't sent yet:
+      first kind between them                     client and server are out of step, see MOST_RESTARTS
     ACK of the file's last block                ends: done
     ACK of anything else (duplicate, stray)     nothing: only the timer sends a block again (RFC 1123 4.2.3.1)
     timer                                       sends the window again, waits twice as long (RFC 1123 4.2.3.2)
@@ -37,6 +39,10 @@ MOST_WAIT_UNVERIFIED = 5
 """Seconds: a time-out isn't agreed before the OACK is acknowledged, and a forged 255 would hold a place."""
 TRIES = 9
 """Retransmissions of a window to a peer that did: from 0.25 s on that is 47 s; U-Boot's patience is 50."""
+MOST_RESTARTS = 3
+"""Windows begun anew in a row. A block that was late and not lost arrives twice; a client that answers the
+second with an ACK draws the rest of the window again, and so on for the rest of the file: RFC 7440's own
+Sorcerer's Apprentice. Restarts are for losses, and so many in a row aren't losses."""
 AGREED_PATIENCE = 60
 """Seconds to wait for a peer that set the time-out itself (RFC 2349), but never fewer than three tries."""
 
@@ -77,6 +83,7 @@ class Session:
         "_deviation",
         "_fresh",
         "_highest",
+        "_restarts",
         "_sent_at",
         "_smoothed",
         "_tries",
@@ -109,6 +116,7 @@ class Session:
         self._deviation = 0.0
         self._wait = min(terms.timeout, MOST_WAIT_UNVERIFIED) if terms.timeout else FIRST_WAIT
         self._tries = 0
+        self._restarts = 0
 
     @property
     def delivered(self) -> int:
@@ -125,6 +133,7 @@ class Session:
         ahead = (wire_block - acked) & 0xFFFF
         if not 0 < ahead <= self.sent - acked:
             return None
+        in_step = ahead == self.sent - acked
         acked += ahead
         self.acked = acked
         self._tries = 0
@@ -138,7 +147,14 @@ class Session:
         if self._fresh and (self._wait > LEAST_WAIT or now - self._sent_at > LEAST_TRIP):
             self._adapt(now)
         left = self.last - acked
-        return self._send(self._window if self._window < left else left, now)
+        count = self._window if self._window < left else left
+        if in_step:
+            self._restarts = 0
+        elif self._restarts == MOST_RESTARTS:
+            return self._extend(acked + count, now)
+        else:
+            self._restarts += 1
+        return self._send(count, now)
 
     def expire(self, now: float) -> Step:
         """The time is `now`; if the deadline has passed, send again or give up."""
@@ -180,6 +196,17 @@ class Session:
         self._sent_at = now
         self.deadline = now + self._wait
         return acked + 1, last
+
+    def _extend(self, last: int, now: float) -> Step:
+        """Lets the window in flight reach to `last`; what of it was sent already is on its way."""
+        first = self.sent + 1
+        if first > last:
+            return None
+        self.sent = last
+        self._highest = max(self._highest, last)
+        self._fresh = False
+        self.deadline = now + self._wait
+        return first, last
 
     def _adapt(self, now: float) -> None:
         """RFC 6298 section 2; not called for a flight that held a block sent before (Karn)."""

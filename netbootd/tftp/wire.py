@@ -19,7 +19,6 @@ MOST_REQUEST = 512
 DATA_HEADER = 4
 """Octets before the payload of a DATA packet."""
 _MOST_SHOWN = 120
-_WORD = struct.Struct("!H")
 _HEADER = struct.Struct("!HH")
 _DATA = 3
 _RRQ, _WRQ, _ACK, _ERROR = b"\0\1", b"\0\2", b"\0\4", b"\0\5"
@@ -112,8 +111,7 @@ def decode_answer(datagram: bytes) -> int | PeerFault:
     if opcode == _ACK and len(datagram) >= _HEADER.size:
         return datagram[2] << 8 | datagram[3]
     if opcode == _ERROR and len(datagram) >= _HEADER.size:
-        (code,) = _WORD.unpack_from(datagram, 2)
-        return PeerFault(code, shown(datagram[4:].split(b"\0", 1)[0]))
+        return PeerFault(datagram[2] << 8 | datagram[3], shown(datagram[4:].split(b"\0", 1)[0]))
     raise WireError("neither an ACK nor an ERROR")
 
 

@@ -324,7 +324,7 @@ async def test_a_probe_ends_quietly_after_the_oack_and_after_the_first_block(
         await served.ended(2)
         assert await client.silence(0.1)
     assert [transfer.outcome for transfer in served.transfers] == [How.PROBE, How.PROBE]
-    assert len(served.server) == 0
+    assert served.server.running == 0
 
 
 async def test_a_client_that_vanished_is_noticed_when_its_host_says_so(served: Served) -> None:

@@ -362,3 +362,26 @@ def test_a_delayed_block_doesnt_make_the_rest_of_the_file_go_out_twice() -> None
     assert link.run() == Ended(How.DONE)
     assert link.session.resent == 1
     assert link.data_packets == link.session.last + 1
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    windowsize=st.sampled_from([2, 4, 16, 64]),
+    eager=st.booleans(),
+    start=st.integers(0, 40),
+    fates=st.lists(st.sampled_from([(), (0.004,), (0.2,), (0.001, 0.003), (0.001, 0.1)]), max_size=6),
+)
+def test_trouble_costs_windows_and_not_the_rest_of_the_file(
+    windowsize: int, eager: bool, start: int, fates: list[tuple[float, ...]]
+) -> None:
+    """The same for windows: what is sent again depends on how much went wrong, not on the file's length."""
+    content = octets(1500 * 512)
+    link = Link(
+        Session(len(content), window(windowsize)),
+        Reader(512, windowsize, eager),
+        content,
+        [(0.001,)] * start + fates,
+    )
+    assert link.run() == Ended(How.DONE)
+    assert b"".join(link.reader.content) == content
+    assert link.session.resent <= 4 * windowsize * len(fates)
