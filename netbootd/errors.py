@@ -17,7 +17,8 @@ class NetbootdError(Exception):
         self.hint = hint
 
     def __str__(self) -> str:
-        return f"{self.message}; {self.hint}" if self.hint else self.message
+        end = "" if self.message.endswith("?") else ";"
+        return f"{self.message}{end} {self.hint}" if self.hint else self.message
 
 
 class UserError(NetbootdError):

@@ -111,5 +111,5 @@ def run(arguments: Sequence[str] | None = None) -> int:
 def _usage(error: Any) -> UserError:
     """Typer's complaint about the command line, in one line that says where the help is."""
     command = error.ctx.command_path if error.ctx else "netbootctl"
-    message = " ".join(error.format_message().split()).rstrip(".")
+    message = " ".join(error.format_message().replace("Value error, ", "").split()).rstrip(".")
     return UserError(message[:1].lower() + message[1:], f"`{command} --help` shows how")

@@ -108,7 +108,7 @@ def _summary(changes: Sequence[Change], how: str = "applied") -> str:
         return "nothing to apply: node files, exports and the head node's own files are up to date"
     counts = Counter(kind for change in changes if (kind := _kind(change)))
     words = [f"{count} {one if count == 1 else many}" for (one, many), count in counts.items()]
-    words += [change.path.name for change in changes if isinstance(change, ChangeFile)]
+    words += [str(change.path) for change in changes if isinstance(change, ChangeFile)]
     words += ["NFS server told" for change in changes if isinstance(change, Reload)]
     return f"{how}: {', '.join(words)}"
 

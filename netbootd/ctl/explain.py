@@ -53,10 +53,10 @@ def explain(
         if pcap is not None:
             told = [_replayed(trace, at, message, networks) for at, message in requests(pcap)]
             return print_json(told) if as_json else _show_replay(told)
+        node, mac = _machine(name or "", trace)
         if firmware is None:
             raise UserError("which firmware does it boot with?", f"--firmware {'|'.join(SPECIMENS)}")
         kind, _ = specimen(firmware)
-        node, mac = _machine(name or "", trace)
         runs = [(network, trace.boot(kind, mac, network)) for network in network_for(node, networks)]
     if not runs and node:
         raise UserError(

@@ -134,11 +134,12 @@ def setup(  # noqa: PLR0913 (each is an option of the command)
     if _read(path) == text:
         say(f"{path} is like that already")
     else:
-        if path.exists():
+        keep = path.exists() and _read(path) != Renderer().render(TEMPLATE)  # as it was installed: nobody's
+        if keep:
             say(f"{path} exists; it is kept as {path}.bak")
         if asks and not typer.confirm(f"write {path}?", default=True):
             raise UserError("nothing was written")
-        _write(path, text)
+        _write(path, text, keep=keep)
         say(f"wrote {path}")
     services.start(path, answers.nfs_server or "kernel")
     say("next: netbootctl image build debian")
@@ -201,8 +202,8 @@ def _remarks(
     return remarks
 
 
-def _write(path: Path, text: str) -> None:
-    """Put it in its place in one step, on the disk when this returns; the old one stays as .bak."""
+def _write(path: Path, text: str, *, keep: bool) -> None:
+    """Put it in its place in one step, on the disk when this returns; `keep` the old one as .bak."""
     try:
         path = path.resolve()
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -212,7 +213,7 @@ def _write(path: Path, text: str) -> None:
             file.flush()
             os.fsync(file.fileno())
         beside.chmod(0o644)
-        if path.exists():
+        if keep:
             shutil.copy2(path, path.with_name(f"{path.name}.bak"))
         beside.rename(path)
         directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)

@@ -68,11 +68,11 @@ def why(
         say(f"it came up in {happened[-1].time - happened[0].time:.1f} s")
     elif how is State.BOOTING:
         say(f"it is on its way; last heard {duration(now - happened[-1].time)} ago")
-    elif found:
-        if happened:
-            say(f"it {found.stopped}")
-        if trouble:
-            say(f"trouble: {trouble}")
+    elif found and happened:
+        say(f"it {found.stopped}")
+    if trouble and found:
+        say(f"trouble: {trouble}")
+    if found and how is not State.BOOTING:
         say("check:")
         for check in found.checks:
             say(f"  - {check.replace('NAME', node.name) if node else check}")

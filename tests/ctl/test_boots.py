@@ -187,6 +187,12 @@ def test_why_of_a_boot_that_is_on_its_way_does_not_call_it_stuck(four: Head) -> 
     assert four.well("why", "n02", "--json").json["checks"] == []
 
 
+def test_why_of_a_boot_that_met_trouble_tells_it_at_once(four: Head) -> None:
+    booted(four, MACS[3], "n04", Stage.ACK, ago=10, trouble="offered nothing to boot: no image")
+    out = four.well("why", "n04").out
+    assert "it is on its way" in out and "trouble: offered nothing to boot: no image" in out
+
+
 def test_why_refuses_what_is_no_node(four: Head) -> None:
     done = four("why", "n99")
     assert done.status == 2 and "there is no node 'n99'" in done.err

@@ -94,7 +94,8 @@ def test_explaining_changes_nothing(ready: Head) -> None:
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
-        (["n01"], "which firmware"),
+        (["n01"], "which firmware does it boot with? --firmware bios|"),
+        (["n99"], "there is no node 'n99'"),
         (["n01", "--firmware", "amiga"], "no firmware known here"),
         (["n99", "--firmware", "bios"], "there is no node 'n99'"),
         ([], "or --pcap FILE"),

@@ -43,7 +43,7 @@ def test_no_configuration_says_how_to_get_one(head: Head) -> None:
         (["node", "add"], "missing argument"),
         (["node", "add", "n01", "--mc", "x"], "no such option"),
         (["node", "list", "--json=yes"], "does not take a value"),
-        (["node", "add", "n01", "--root", "disk"], "--root"),
+        (["node", "add", "n01", "--root", "disk"], "'--root': 'disk' is not one of"),
         (["--config"], "--config"),
     ],
 )

@@ -9,7 +9,7 @@ from datetime import datetime
 from netbootd.ctl.apply import planned
 from netbootd.ctl.checks.finding import Context, Finding, note, ok, warning, wrong
 from netbootd.ctl.tables import size
-from netbootd.errors import NetbootdError
+from netbootd.errors import ConfigError, NetbootdError
 from netbootd.images.store import ImageStore
 
 USER = "netbootd"
@@ -92,6 +92,8 @@ def applied(context: Context) -> list[Finding]:
     try:
         with planned(context.head) as plan:
             changes = plan.changes
+    except ConfigError:
+        return [note("can't be looked at before netbootd.toml is mended")]
     except NetbootdError as error:
         return [wrong(f"apply can't work: {error.message}", error.hint or "netbootctl apply")]
     if changes:
