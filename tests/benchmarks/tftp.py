@@ -93,7 +93,7 @@ def measure(lab: Lab, command: list[str], load: Path, case: tuple[int, int, int]
     try:
         wait_until_served(lab, server, load)
         before = cpu_seconds(server.pid)
-        transfers = max(clients, 16)
+        transfers = max(clients, 4)
         words = f"taskset -c 1 {load} 127.0.0.1 69 file {clients} {blksize} {windowsize} {transfers}"
         done = lab.run(words.split(), timeout=300)
         octets, seconds, _ = done.stdout.split()

@@ -20,7 +20,7 @@ struct client {
     struct sockaddr_in server;
     unsigned expected, in_window, blksize, windowsize;
     int answered;
-    double heard;
+    double heard, asked;
 };
 
 static struct sockaddr_in target;
@@ -163,9 +163,12 @@ int main(int argc, char **argv)
             struct client *c = &clients[i];
             if (c->socket >= 0 && checked - c->heard > 30)
                 fail("30 seconds of silence");
-            if (c->socket >= 0 && checked - c->heard > 1 && c->answered)
+            if (c->socket < 0 || checked - c->asked < 1 || checked - c->heard < 1)
+                continue;
+            c->asked = checked;
+            if (c->answered)
                 acknowledge(c);
-            else if (c->socket >= 0 && checked - c->heard > 1)
+            else
                 sendto(c->socket, request, request_length, 0, (struct sockaddr *)&target, sizeof target);
         }
     }
