@@ -6,7 +6,7 @@ importer of pydantic.
 
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -70,6 +70,18 @@ def _absolute_path(value: object) -> object:
     path = _try(Path, value, "isn't a path")
     if isinstance(path, Path) and not path.is_absolute():
         raise ValueError(f"{str(path)[:80]!r} has to begin with a slash")
+    if not str(path).isprintable():
+        raise ValueError(f"{str(path)[:80]!r} has control characters")
+    return path
+
+
+def _exported_path(value: object) -> object:
+    """A path that stands on kernel command lines and in exports(5), where nothing can be quoted for all."""
+    path = _absolute_path(value)
+    if not re.fullmatch(r"[\w./+@:~-]+", str(path), re.ASCII):
+        raise ValueError(
+            f"{str(path)[:80]!r} stands on kernel command lines: use letters, digits and . _ - only"
+        )
     return path
 
 
@@ -96,6 +108,7 @@ def _interface_name(value: object) -> object:
 Address = Annotated[IPv4Address, BeforeValidator(_address)]
 Range = Annotated[AddressRange, BeforeValidator(_address_range)]
 AbsolutePath = Annotated[Path, BeforeValidator(_absolute_path)]
+ExportedPath = Annotated[Path, BeforeValidator(_exported_path)]
 Port = Annotated[int, Field(ge=1, le=65_535, strict=True)]
 
 
@@ -164,7 +177,7 @@ class Config(_Table):
     """netbootd.toml as a whole."""
 
     path: Path = DEFAULT_PATH
-    state_dir: AbsolutePath = Path("/var/lib/netbootd")
+    state_dir: ExportedPath = Path("/var/lib/netbootd")
     template_dir: AbsolutePath = Path("/etc/netbootd/templates")
     authorized_keys: tuple[AbsolutePath, ...] = ()
     network: tuple[NetworkSettings, ...] = Field(min_length=1)
@@ -229,37 +242,31 @@ class Config(_Table):
         """SSH keys: the nodes' host keys, the cluster's own pair."""
         return self.state_dir / "keys"
 
-    def networks_on(self, addresses: Mapping[str, IPv4Interface]) -> tuple[Network, ...]:
+    def networks_on(self, addresses: Mapping[str, Sequence[IPv4Interface]]) -> tuple[Network, ...]:
         """The networks whose head-node address is known: from the file, else from `addresses` by interface.
 
-        Raises ConfigError where a range, pool or router doesn't fit the address found.
+        Of several addresses it is the first that range, pool and router fit. Raises ConfigError if none is.
         """
-        networks, problems = [], []
+        networks, misfits = self.matched(addresses)
+        if misfits:
+            raise ConfigError(f"{self.path} doesn't fit the head node's addresses", misfits)
+        return networks
+
+    def matched(
+        self, addresses: Mapping[str, Sequence[IPv4Interface]]
+    ) -> tuple[tuple[Network, ...], tuple[str, ...]]:
+        """As networks_on, for who makes do with what fits: those networks, and what is wrong with others."""
+        networks, misfits = list[Network](), list[str]()
         for settings in self.network:
-            address = settings.address or addresses.get(settings.interface)
-            if address is None:
-                continue
-            problems += [
-                f"network {settings.interface}: {key}: {text}" for key, text in _misfits(settings, address)
-            ]
-            networks.append(
-                Network(
-                    interface=settings.interface,
-                    address=address,
-                    dhcp=settings.dhcp,
-                    range=settings.range,
-                    pool=settings.pool,
-                    router=settings.router,
-                    dns=settings.dns,
-                    domain=settings.domain,
-                    lease_time=settings.lease_time,
-                    http_port=self.http.port,
-                    router_advertisement=settings.router_advertisement,
-                )
-            )
-        if problems:
-            raise ConfigError(f"{self.path} doesn't fit the head node's addresses", tuple(problems))
-        return tuple(networks)
+            known = (settings.address,) if settings.address else addresses.get(settings.interface, ())
+            fitting = next((address for address in known if not any(_misfits(settings, address))), None)
+            if fitting is not None:
+                networks.append(_network(settings, fitting, self.http.port))
+            elif known:
+                misfits += [
+                    f"network {settings.interface}: {k}: {t}" for k, t in _misfits(settings, known[0])
+                ]
+        return tuple(networks), tuple(misfits)
 
 
 _KNOWN: dict[str, tuple[str, ...]] = {
@@ -281,7 +288,7 @@ def load(path: Path = DEFAULT_PATH) -> Config:
     try:
         if path.stat().st_size > LARGEST_FILE:
             raise ConfigError(f"{path} is larger than {LARGEST_FILE} octets", hint="is it the right file?")
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")  # some editors put a mark of the encoding first
         data = tomllib.loads(text)
     except FileNotFoundError:
         raise ConfigError(f"there is no {path}", hint="`netbootctl setup` writes one") from None
@@ -289,6 +296,10 @@ def load(path: Path = DEFAULT_PATH) -> Config:
         raise ConfigError(f"can't read {path}: {error}") from None
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path} isn't TOML", (str(error),), _toml_hint(text)) from None
+    except (RecursionError, ValueError):  # brackets a thousand deep, a number of five thousand digits
+        raise ConfigError(
+            f"{path} isn't TOML", ("it holds what no setting needs",), _toml_hint(text)
+        ) from None
     problems, lines = set[Problem](), key_lines(text)
     pruned: Table = {**data, "path": path}
     while True:
@@ -308,11 +319,29 @@ def load(path: Path = DEFAULT_PATH) -> Config:
     return config
 
 
+def _network(settings: NetworkSettings, address: IPv4Interface, http_port: int) -> Network:
+    return Network(
+        interface=settings.interface,
+        address=address,
+        dhcp=settings.dhcp,
+        range=settings.range,
+        pool=settings.pool,
+        router=settings.router,
+        dns=settings.dns,
+        domain=settings.domain,
+        lease_time=settings.lease_time,
+        http_port=http_port,
+        router_advertisement=settings.router_advertisement,
+    )
+
+
 def _misfits(settings: NetworkSettings, address: IPv4Interface) -> Iterator[tuple[str, str]]:
     """What doesn't fit the network that `address` lies in, as (key, complaint)."""
     subnet: IPv4Network = address.network
     if subnet.prefixlen > 30:
         yield "address", f"{address} leaves no room for nodes; use a prefix length of 30 or less"
+    elif address.ip in (subnet.network_address, subnet.broadcast_address):
+        yield "address", f"{address} names the network itself; write the head node's own, such as {subnet[1]}"
     for key in ("range", "pool"):
         span: AddressRange | None = getattr(settings, key)
         if span is None:

@@ -10,12 +10,12 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AsyncExitStack, contextmanager, suppress
-from ipaddress import IPv4Interface
+from dataclasses import dataclass
 from pathlib import Path
 
-from netbootd import links, service_manager
+from netbootd import database, links, service_manager
 from netbootd.advertise import Advertiser
 from netbootd.boot import policy
 from netbootd.boot.answer import Decision, Wait
@@ -23,7 +23,7 @@ from netbootd.boot.client import Client
 from netbootd.boot.cmdline import Exported
 from netbootd.config import Config
 from netbootd.dhcp.server import DhcpServer
-from netbootd.errors import ConfigError, HostError, NetbootdError
+from netbootd.errors import HostError, NetbootdError
 from netbootd.events import EventLog
 from netbootd.images.store import ImageStore
 from netbootd.network import DhcpMode, Network
@@ -43,7 +43,18 @@ LOOK_EVERY = 1.0
 RETRY_AFTER = 10.0
 """Seconds before a network whose servers could not start is tried again."""
 
+PATIENCE = 1.0
+"""Seconds that the event loop stands still at most for somebody else who writes to the registry."""
+
 log = logging.getLogger("netbootd")
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A network on the very interface that its sockets are bound to: one made anew has another index."""
+
+    network: Network
+    index: int
 
 
 class Daemon:
@@ -51,14 +62,15 @@ class Daemon:
 
     def __init__(self, config: Config) -> None:
         self._config = config
-        self._running: dict[Network, AsyncExitStack] = {}
+        self._running: dict[Served, AsyncExitStack] = {}
+        self._misfits: tuple[str, ...] = ()
         self._stopping = asyncio.Event()
 
     async def run(self) -> None:
-        """Serve until SIGTERM or SIGINT. Raises HostError or ConfigError for what stops it from starting."""
+        """Serve until SIGTERM or SIGINT. Raises HostError for what stops it from starting."""
         async with AsyncExitStack() as stack:
             stack.enter_context(_only_one(self._config.lock_path))
-            registry = stack.enter_context(Registry.open(self._config.registry_path))
+            registry = stack.enter_context(Registry.open(self._config.registry_path, PATIENCE))
             self._events = EventLog.open(self._config.events_path)
             stack.callback(self._events.close)
             self._head = HeadNode(registry, ImageStore(self._config.images_dir), ())
@@ -69,7 +81,7 @@ class Daemon:
             )
             renderer = Renderer(self._config.template_dir)
             self._shelf = Shelf(self._head, exported, renderer, self._events, time.time)
-            stack.push_async_callback(self._stop_all)
+            stack.push_async_callback(lambda: self._stop(self._running))
             self._handle_signals()
             await self._serve()
             service_manager.notify("STOPPING=1")
@@ -120,35 +132,37 @@ class Daemon:
             await changes.aclose()
 
     async def _bring_up(self, snapshot: links.Snapshot, *, first: bool) -> None:
-        """Make what runs fit what is there. At the first time, a network that can't be served is fatal."""
-        try:
-            present = self._config.networks_on(_addresses(self._config, snapshot))
-        except ConfigError as error:
-            if first:
-                raise
-            log.error("%s: %s", error, "; ".join(error.problems))
-            return
-        wanted = {n for n in present if _is_usable(n, snapshot)}
+        """Make what runs fit what is there. At the first time, servers that can't start are fatal.
+
+        An address that doesn't fit netbootd.toml isn't: while a machine starts, it may be a passing one.
+        """
+        present, misfits = self._config.matched({i.name: i.addresses for i in snapshot})
+        if misfits != self._misfits:
+            for misfit in misfits:
+                log.error("%s; waiting for an address that fits", misfit)
+            self._misfits = misfits
+        wanted = {served for network in present if (served := _served(network, snapshot))}
         self._head.networks = present
-        for network in [n for n in self._running if n not in wanted]:
-            log.warning("%s is gone or has another address: its servers stop", network.interface)
-            await self._running.pop(network).aclose()
-        for network in wanted - self._running.keys():
+        gone = [served for served in self._running if served not in wanted]
+        for served in gone:
+            log.warning("%s is gone or has another address: its servers stop", served.network.interface)
+        await self._stop(gone)
+        for served in wanted - self._running.keys():
+            network = served.network
             try:
-                self._running[network] = await self._start(network)
+                self._running[served] = await self._start(network)
                 log.info("serving %s on %s (%s)", network.subnet, network.interface, network.server)
             except HostError as error:
                 if first:
                     raise
                 log.error("%s; trying again in %.0f s", error, RETRY_AFTER)
+        running = [served.network for served in self._running]
         waiting = [
-            n.interface
-            for n in self._config.network
-            if n.interface not in {w.interface for w in self._running}
+            n.interface for n in self._config.network if n.interface not in {r.interface for r in running}
         ]
         for interface in waiting if first else ():
             log.warning("%s isn't up with its address yet; waiting for it", interface)
-        serving = ", ".join(sorted(f"{n.interface} {n.subnet}" for n in self._running)) or "nothing"
+        serving = ", ".join(sorted(f"{n.interface} {n.subnet}" for n in running)) or "nothing"
         waits = f"; waiting for {', '.join(waiting)}" if waiting else ""
         service_manager.notify(f"STATUS=serving {serving}{waits}")
 
@@ -188,15 +202,14 @@ class Daemon:
             raise
         return stack
 
-    async def _stop_all(self) -> None:
-        for stack in self._running.values():
-            await stack.aclose()
-        self._running.clear()
+    async def _stop(self, several: Iterable[Served]) -> None:
+        """Stop their servers, at the same time: each may give its transfers some seconds."""
+        await asyncio.gather(*(self._running.pop(served).aclose() for served in list(several)))
 
     def _decide(self, client: Client, node: Node | None, network: Network) -> Decision:
         try:
             generation = self._head.generation(node.image, None) if node and node.image else None
-        except NetbootdError as error:
+        except (NetbootdError, OSError) as error:
             return Wait(reason=f"its image can't be read: {error}")
         return policy.decide(client, node, network, generation)
 
@@ -204,7 +217,10 @@ class Daemon:
         """A transfer that broke off is worth a line; the shelf has told of the rest."""
         if transfer.outcome is not How.FAILED:
             return
-        node = self._head.registry.node_by_address(transfer.peer)
+        try:
+            node = self._head.registry.node_by_address(transfer.peer)
+        except HostError:
+            node = None  # told by those who need it
         share = f"after {transfer.delivered} of {transfer.size} octets in {transfer.seconds:.1f} s"
         self._events.record(
             Event(
@@ -228,13 +244,13 @@ class Daemon:
         """Have root's helper bring exports and node files up to date, now and after each change."""
         applied: tuple[int, int] | None = None
         while True:
-            version = self._head.registry.version
-            if version != applied:
-                applied = version
-                try:
+            try:
+                version = self._head.registry.version
+                if version != applied:
+                    applied = version
                     await asyncio.to_thread(request.touch)
-                except OSError as error:
-                    log.warning("can't ask for exports and node files: %s; run `netbootctl apply`", error)
+            except (HostError, OSError) as error:
+                log.warning("can't ask for exports and node files: %s; run `netbootctl apply`", error)
             await asyncio.sleep(LOOK_EVERY)
 
     def _handle_signals(self) -> None:
@@ -253,13 +269,16 @@ async def _feed_watchdog(every: float) -> None:
         await asyncio.sleep(every)
 
 
-def _addresses(config: Config, snapshot: links.Snapshot) -> dict[str, IPv4Interface]:
-    """Interface -> the address that netbootd takes as its own there: the first, where the file names none."""
-    return {interface.name: interface.addresses[0] for interface in snapshot if interface.addresses}
-
-
-def _is_usable(network: Network, snapshot: links.Snapshot) -> bool:
-    return any(i.name == network.interface and i.up and network.address in i.addresses for i in snapshot)
+def _served(network: Network, snapshot: links.Snapshot) -> Served | None:
+    """Where the network can be served: its interface, up and with its address; None where it isn't."""
+    return next(
+        (
+            Served(network, i.index)
+            for i in snapshot
+            if i.name == network.interface and i.up and network.address in i.addresses
+        ),
+        None,
+    )
 
 
 @contextmanager
@@ -267,7 +286,8 @@ def _only_one(path: Path) -> Iterator[None]:
     """Hold the lock that says that a daemon runs on this state_dir. Raises HostError where one does."""
     try:
         path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
-        file = path.open("a+")
+        with database.as_owner_of(path.parent):
+            file = path.open("a+")
     except OSError as error:
         raise HostError(
             f"can't write {path}: {error.strerror}", "run as root, or as the daemon's user"
@@ -281,7 +301,7 @@ def _only_one(path: Path) -> Iterator[None]:
             raise HostError(
                 f"netbootd runs already on this state_dir, process {pid}", "stop that one first"
             ) from None
-        file.truncate(0)
-        file.write(f"{os.getpid()}\n")
-        file.flush()
+        with suppress(OSError):  # no room on the disk for six octets; the lock holds without them
+            os.ftruncate(file.fileno(), 0)
+            os.write(file.fileno(), f"{os.getpid()}\n".encode())
         yield

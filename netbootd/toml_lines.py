@@ -24,7 +24,7 @@ def key_lines(text: str) -> dict[Path, int]:
     table: Path = ()
     open_brackets = 0
     closing: str | None = None
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):
         rest = line
         if closing is None and open_brackets == 0:
             if match := _ARRAY.fullmatch(line):

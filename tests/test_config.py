@@ -45,7 +45,7 @@ def _problems(tmp_path: Path, text: str) -> list[str]:
 
 def test_the_example_of_the_design_is_read(tmp_path: Path) -> None:
     config = load(_write(tmp_path / "netbootd.toml", GOOD))
-    (network,) = config.networks_on({"eth1": IPv4Interface("10.77.0.1/24")})
+    (network,) = config.networks_on({"eth1": [IPv4Interface("10.77.0.1/24")]})
     assert (network.lease_time, network.domain, network.http_port) == (43_200, "cluster", 8080)
     assert str(network.pool) == "10.77.0.100-10.77.0.199"
     assert config.nfs.server == "ganesha"
@@ -59,8 +59,35 @@ def test_a_network_whose_interface_has_no_address_is_left_out(tmp_path: Path) ->
 def test_a_range_outside_the_interface_s_network_is_found_later(tmp_path: Path) -> None:
     config = load(_write(tmp_path / "netbootd.toml", GOOD))
     with pytest.raises(ConfigError) as caught:
-        config.networks_on({"eth1": IPv4Interface("192.168.5.1/24")})
+        config.networks_on({"eth1": [IPv4Interface("192.168.5.1/24")]})
     assert len(caught.value.problems) == 3  # range, pool, router
+
+
+def test_of_several_addresses_the_one_that_fits_is_the_head_node_s(tmp_path: Path) -> None:
+    config = load(_write(tmp_path / "netbootd.toml", GOOD))
+    (network,) = config.networks_on(
+        {"eth1": [IPv4Interface("169.254.7.8/16"), IPv4Interface("10.77.0.1/24")]}
+    )
+    assert network.address == IPv4Interface("10.77.0.1/24")
+
+
+def test_a_network_that_does_not_fit_leaves_the_others_alone(tmp_path: Path) -> None:
+    config = load(_write(tmp_path / "netbootd.toml", GOOD + '[[network]]\ninterface = "eth2"\n'))
+    found = {"eth1": [IPv4Interface("192.168.5.1/24")], "eth2": [IPv4Interface("10.78.0.1/24")]}
+    networks, misfits = config.matched(found)
+    assert [network.interface for network in networks] == ["eth2"]
+    assert [misfit.split(":")[0] for misfit in misfits] == ["network eth1"] * 3
+
+
+def test_the_line_is_the_editor_s_whatever_stands_in_a_comment(tmp_path: Path) -> None:
+    text = '# a\x85b\u2028c\n[[network]]\ninterface = "eth1"\nlease_time = "x"\n'
+    assert "line 4: network[1].lease_time" in "\n".join(_problems(tmp_path, text))
+
+
+def test_a_mark_of_the_encoding_at_the_beginning_is_no_fault(tmp_path: Path) -> None:
+    path = tmp_path / "netbootd.toml"
+    path.write_bytes(b"\xef\xbb\xbf" + GOOD.encode())
+    assert load(path).http.port == 8080
 
 
 def test_every_fault_is_told_at_once_with_its_key_and_line(tmp_path: Path) -> None:
@@ -120,6 +147,17 @@ server = "foo"
             '[[network]]\ninterface = "eth1"\naddress = "10.0.0.1/24"\npool = "10.0.0.1-10.0.0.9"',
             "head node's own address",
         ),
+        (
+            '[[network]]\ninterface = "eth1"\naddress = "10.0.0.0/24"',
+            "write the head node's own, such as 10.0.0.1",
+        ),
+        ('state_dir = "/srv/my nodes"\n[[network]]\ninterface = "eth1"', "kernel command lines"),
+        (
+            'template_dir = "/a\\u0000b"\n[[network]]\ninterface = "eth1"',
+            "line 1: template_dir: '/a\\x00b' has control",
+        ),
+        ("x = " + "[" * 5000 + "]" * 5000, "what no setting needs"),
+        ("x = " + "9" * 5000, "what no setting needs"),
         ('[[network]]\ninterface = "eth1"\ndomain = "a..b"', "isn't a domain"),
         ('[[network]]\ninterface = "eth1"\nlease_time = 5', "out of range"),
         ('tftp = 3\n[[network]]\ninterface = "eth1"', "has to be a table; write [tftp]"),

@@ -1,9 +1,12 @@
 """The daemon whole: it serves what real clients ask, waits for what isn't there yet, and ends when told."""
 
 import json
+import os
 import signal
+import sqlite3
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -97,6 +100,105 @@ def test_an_interface_that_comes_later_is_served_then(lab: Lab, tmp_path: Path) 
     )
     daemon.wait_until(lambda: daemon.output().count("serving 10.77.0.0/24 on late0") == 2, "second start")
     assert daemon.stop() == 0
+
+
+def test_an_interface_made_anew_in_one_go_is_served_again(lab: Lab, tmp_path: Path) -> None:
+    """Sockets are bound to an interface's index; the new one looks the same but has another."""
+    far = ["link set far0 up", "link set late0 up", "address add 10.99.0.1/24 dev late0"]
+    make = ["link add late0 type veth peer name far0", *far]
+    config = tmp_path / "netbootd.toml"
+    config.write_text(f'state_dir = "{tmp_path}/state"\n[[network]]\ninterface = "late0"\n')
+    lab.ip(*make)
+    daemon = lab.start("netbootd", [*NETBOOTD, "--config", config])
+    daemon.wait_for("serving 10.99.0.0/24")
+    lab.ip("link del late0", *make)
+    daemon.wait_until(lambda: daemon.output().count("serving 10.99.0.0/24 on late0") == 2, "second start")
+    assert daemon.stop() == 0
+
+
+def test_an_address_that_does_not_fit_is_waited_out_and_stops_what_ran(lab: Lab, tmp_path: Path) -> None:
+    lab.ip(f"address del 10.77.0.1/24 dev {BRIDGE}", f"address add 169.254.7.8/16 dev {BRIDGE}")
+    daemon = lab.start("netbootd", [*NETBOOTD, "--config", _configure(tmp_path)])
+    daemon.wait_for("lies outside 169.254.0.0/16")
+    daemon.wait_for("isn't up with its address yet")
+    lab.ip(f"address add 10.77.0.1/24 dev {BRIDGE}")
+    daemon.wait_for("serving 10.77.0.0/24")
+    lab.ip(f"address del 10.77.0.1/24 dev {BRIDGE}")
+    daemon.wait_for("is gone or has another address: its servers stop")
+    assert not lab.listens(80)
+    assert daemon.stop() == 0
+
+
+@pytest.mark.as_root("it becomes another user and back")
+def test_what_root_starts_by_hand_leaves_nothing_that_the_service_cannot_open(
+    lab: Lab, tmp_path: Path
+) -> None:
+    for directory in (tmp_path, *tmp_path.parents[:2]):
+        directory.chmod(0o755)
+    config = _configure(tmp_path)
+    registry = tmp_path / "state" / "registry"
+    registry.mkdir(parents=True, mode=0o750)
+    os.chown(registry, 65534, 65534)
+    daemon = _start(lab, config)
+    lab.run([NETBOOTCTL, "--config", config, "node", "list"])
+    owners = {path.name: path.stat().st_uid for path in registry.iterdir()}
+    assert {"registry.db", "events.db", "netbootd.lock"} <= owners.keys()
+    assert set(owners.values()) == {65534}
+    assert daemon.stop() == 0
+
+
+@pytest.mark.needs("udhcpc")
+def test_a_disk_that_is_full_stops_no_registered_node(lab: Lab, tmp_path: Path) -> None:
+    config = _configure(tmp_path)
+    state = tmp_path / "state"
+    state.mkdir()
+    lab.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", state])
+    lab.run([NETBOOTCTL, "--config", config, "node", "add", "n01", "--mac", MAC, "--ip", "10.77.0.55"])
+    daemon = _start(lab, config)
+    lab.run(["dd", "if=/dev/zero", f"of={state}/filler", "bs=4k"], check=False)
+    assert "lease of 10.77.0.55 obtained" in _lease(lab, "c1", MAC)
+    assert "obtained" not in _lease(lab, "c2", "52:54:00:00:00:77"), "no lease that isn't on the disk"
+    lab.run(["rm", f"{state}/filler"])
+    assert "lease of 10.77.0.10" in _lease(lab, "c3", "52:54:00:00:00:78")
+    assert "Traceback" not in daemon.output()
+    assert daemon.stop() == 0
+
+
+@pytest.mark.needs("udhcpc")
+def test_somebody_who_keeps_the_registry_to_himself_stops_no_registered_node(
+    lab: Lab, tmp_path: Path
+) -> None:
+    config = _configure(tmp_path)
+    lab.run([NETBOOTCTL, "--config", config, "node", "add", "n01", "--mac", MAC, "--ip", "10.77.0.55"])
+    with closing(
+        sqlite3.connect(tmp_path / "state" / "registry" / "registry.db", isolation_level=None)
+    ) as db:
+        db.execute("BEGIN IMMEDIATE")
+        daemon = _start(lab, config)
+        assert "lease of 10.77.0.55 obtained" in _lease(lab, "c1", MAC)
+        assert "obtained" not in _lease(lab, "c2", "52:54:00:00:00:77")
+        assert "database is locked" in daemon.output()
+    assert "lease of 10.77.0.10" in _lease(lab, "c3", "52:54:00:00:00:78")
+    assert "Traceback" not in daemon.output()
+
+
+@pytest.mark.needs("udhcpc")
+def test_an_image_that_cannot_be_looked_at_leaves_the_node_its_address(lab: Lab, tmp_path: Path) -> None:
+    config = _configure(tmp_path)
+    generation = tmp_path / "state" / "images" / "debian" / "1"
+    generation.mkdir(parents=True)
+    (generation.parent / "current").symlink_to("1")
+    (generation / "generation.json").symlink_to("generation.json")
+    lab.run(
+        [
+            *(NETBOOTCTL, "--config", config, "node", "add", "n01", "--mac", MAC, "--ip", "10.77.0.55"),
+            *("--image", "debian"),
+        ],
+        check=False,
+    )
+    daemon = _start(lab, config)
+    assert "lease of 10.77.0.55 obtained" in _lease(lab, "c1", MAC)
+    assert "Traceback" not in daemon.output()
 
 
 def test_a_broken_configuration_ends_it_at_once_with_every_fault(lab: Lab, tmp_path: Path) -> None:

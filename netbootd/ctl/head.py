@@ -34,13 +34,13 @@ class Head:
         return load(self.path)
 
     @cached_property
-    def addresses(self) -> dict[str, IPv4Interface]:
-        """Interface -> its first address. The kernel is asked only where netbootd.toml doesn't say."""
+    def addresses(self) -> dict[str, tuple[IPv4Interface, ...]]:
+        """Interface -> its addresses. The kernel is asked only where netbootd.toml doesn't say."""
         if all(settings.address for settings in self.config.network):
             return {}
         from netbootd.links import interfaces  # noqa: PLC0415 (loads pyroute2; most commands needn't)
 
-        return {link.name: link.addresses[0] for link in interfaces() if link.addresses}
+        return {link.name: link.addresses for link in interfaces() if link.addresses}
 
     @cached_property
     def networks(self) -> tuple[Network, ...]:

@@ -120,7 +120,7 @@ def test_everything_is_derived_from_the_interface(fresh: Fresh) -> None:
         None,
     )
     assert network.domain == "cluster" and config.authorized_keys == (Path(HOME) / ".ssh/id_ed25519.pub",)
-    (found,) = config.networks_on({"eth1": IPv4Interface("10.88.0.1/24")})
+    (found,) = config.networks_on({"eth1": [IPv4Interface("10.88.0.1/24")]})
     assert found.server == IPv4Address("10.88.0.1")
 
 
