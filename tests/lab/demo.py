@@ -27,7 +27,7 @@ from tests.lab.process import LabError
 
 NODES = (("n01", "bios", "52:54:00:77:00:01"), ("n02", "uefi", "52:54:00:77:00:02"))
 PATIENCE = 300.0
-"""Seconds from power-on to the login prompt before the demo gives up; two shared cores need about 60."""
+"""Seconds from power-on to the login prompt before the demo gives up; two cores of one's own need about 60."""
 STEPS = 6
 
 

@@ -45,6 +45,7 @@ else  # in a user namespace: what isn't ours to read isn't needed either
     mount --bind $lab/etc /etc
 fi
 sed -i 's|^\\(root:[^:]*:[^:]*:[^:]*:[^:]*\\):[^:]*:|\\1:{HOME}:|' /etc/passwd
+[ -e /etc/mtab ] || ln -sf ../proc/self/mounts /etc/mtab  # NFS-Ganesha reads it; the barest systems lack it
 for directory in /var/lib/nfs /var/lib/dhcp; do
     [ ! -d "$directory" ] || mount -t tmpfs -o mode=755 tmpfs "$directory"
 done
