@@ -18,8 +18,11 @@ ALL_NODES = "ff02::1"
 HOP_LIMIT = 255
 """Proves that a message comes from this link: RFC 4861 section 6.1."""
 
-NOTHING_TO_OFFER = struct.pack("!BBHBBHII", ROUTER_ADVERTISEMENT, 0, 0, 64, 0, 0, 0, 0)
-"""Type, code, checksum (the kernel's), hop limit, flags, router lifetime, reachable and retransmit timer."""
+NOTHING_TO_OFFER = struct.pack("!BBHBBHII", ROUTER_ADVERTISEMENT, 0, 0, 0, 0, 0, 0, 0)
+"""Type, code, checksum (the kernel's), hop limit, flags, router lifetime, reachable and retransmit timer.
+
+0 leaves each of the last five to whoever really is a router.
+"""
 
 _ICMP6_FILTER = 1
 _BLOCKED = (1 << 256) - 1 & ~(1 << ROUTER_SOLICITATION)

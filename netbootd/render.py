@@ -16,7 +16,10 @@ from netbootd.errors import UserError
 LARGEST_OUTPUT = 8 << 20
 """Octets; known_hosts of ten thousand nodes is about two million."""
 MOST_PARSED = 200
-_FAULTS = (TemplateError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError, OSError)
+_FAULTS = (
+    *(TemplateError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError, OSError),
+    *(RecursionError, MemoryError),  # it includes itself; it multiplies a string by a million
+)
 """What a template's own expressions can raise; UndefinedError and SecurityError are TemplateErrors."""
 
 

@@ -43,7 +43,7 @@ asyncio.run(main())
 
 def test_what_it_says_configures_nothing() -> None:
     kind, code, _, hops, flags, lifetime, reachable, retransmit = struct.unpack("!BBHBBHII", NOTHING_TO_OFFER)
-    assert (kind, code, hops, flags, lifetime, reachable, retransmit) == (134, 0, 64, 0, 0, 0, 0)
+    assert (kind, code, hops, flags, lifetime, reachable, retransmit) == (134, 0, 0, 0, 0, 0, 0)
 
 
 @pytest.mark.parametrize(
