@@ -20,4 +20,9 @@ def kernel_arguments(text: str | None) -> str | None:
         return None
     if not text.isascii() or not text.isprintable() or len(text) > 1000:
         raise UserError("kernel arguments are one line of at most 1000 printable ASCII characters")
-    return " ".join(text.split())
+    words = text.split()
+    # iPXE takes these for the end of its command (core/exec.c), a comment, and a setting of its own.
+    for word in words:
+        if word in ("||", "&&", ";") or word.startswith("#") or "${" in word:
+            raise UserError(f"kernel arguments can't have {word[:80]!r}: iPXE would take it for its own")
+    return " ".join(words)
