@@ -50,7 +50,7 @@ def _start_ganesha() -> None:
         if not _done("disable", "--quiet", "--now", DISTRIBUTIONS_GANESHA):
             return
     if _done("enable", "--quiet", GANESHA) and _done("restart", GANESHA):
-        say("so does NFS-Ganesha, with what netbootd exports")
+        say("NFS-Ganesha does so too, with what netbootd exports")
 
 
 def _edited() -> bool:

@@ -18,6 +18,7 @@ from netbootd.ctl import proposals
 from netbootd.links import Interface
 from netbootd.network import AddressRange
 from netbootd.node import Mac
+from netbootd.render import Renderer
 from tests.ctl.conftest import NETBOOTCTL
 from tests.lab.namespace import HOME, Lab
 
@@ -204,6 +205,15 @@ def test_an_old_file_is_kept_and_the_same_one_is_left_alone(fresh: Fresh) -> Non
         "netbootd.toml",
         "netbootd.toml.bak",
     ]
+
+
+@pytest.mark.net
+def test_the_file_as_it_was_installed_is_not_worth_a_copy(fresh: Fresh) -> None:
+    fresh.config.parent.mkdir()
+    fresh.config.write_text(Renderer().render("netbootd.toml.j2"))
+    out, _ = fresh.setup("--interface", "eth1", "--yes")
+    assert "is kept as" not in out
+    assert [path.name for path in fresh.config.parent.iterdir()] == ["netbootd.toml"]
 
 
 @pytest.mark.net
