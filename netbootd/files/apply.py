@@ -15,6 +15,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from netbootd.config import Config
+from netbootd.errors import HostError
 from netbootd.files import cluster as names
 from netbootd.files.block import outside, replaced
 from netbootd.files.change import Change, ChangeFile, ChangeTree, MakeKey, Plan, Reload, RemoveKey, Stamp
@@ -87,6 +88,11 @@ def carry_out(plan: Plan, tell: Callable[[Change], None] = lambda _: None) -> Pl
             if not keys:
                 break
             current = _again(plan)
+            if unread := [change for change in current.changes if change in keys]:
+                raise HostError(
+                    f"{unread[0].path} was made and can't be read back",
+                    "does its file system give files to another user? the state directory has to be root's",
+                )
         os.utime(lock)
     return replace(plan, changes=tuple(done), warnings=(*current.warnings, *warnings))
 
