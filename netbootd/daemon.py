@@ -241,13 +241,18 @@ class Daemon:
             self._events.flush()
 
     async def _ask_for_apply(self, request: Path) -> None:
-        """Have root's helper bring exports and node files up to date, now and after each change."""
+        """Have root's helper bring exports and node files up to date, now and after each change.
+
+        And when a network comes: what was written without it lacks its domain and name servers.
+        """
         applied: tuple[int, int] | None = None
+        told: set[Network] = set()
         while True:
             try:
-                version = self._head.registry.version
-                if version != applied:
-                    applied = version
+                version, networks = self._head.registry.version, {served.network for served in self._running}
+                news = version != applied or not networks <= told
+                applied, told = version, networks
+                if news:
                     await asyncio.to_thread(request.touch)
             except (HostError, OSError) as error:
                 log.warning("can't ask for exports and node files: %s; run `netbootctl apply`", error)

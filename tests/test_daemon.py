@@ -102,6 +102,20 @@ def test_an_interface_that_comes_later_is_served_then(lab: Lab, tmp_path: Path) 
     assert daemon.stop() == 0
 
 
+def test_exports_and_node_files_are_asked_for_again_when_a_network_comes(lab: Lab, tmp_path: Path) -> None:
+    """What was written without its address lacks its domain and its name servers."""
+    request = tmp_path / "apply"
+    lab.ip(f"address del 10.77.0.1/24 dev {BRIDGE}")
+    environment = {**os.environ, "RUNTIME_DIRECTORY": str(tmp_path)}
+    daemon = lab.start("netbootd", [*NETBOOTD, "--config", _configure(tmp_path)], env=environment)
+    daemon.wait_for("waiting for it")
+    daemon.wait_until(request.exists, "a request to apply")
+    request.unlink()
+    lab.ip(f"address add 10.77.0.1/24 dev {BRIDGE}")
+    daemon.wait_until(request.exists, "another one")
+    assert daemon.stop() == 0
+
+
 def test_an_interface_made_anew_in_one_go_is_served_again(lab: Lab, tmp_path: Path) -> None:
     """Sockets are bound to an interface's index; the new one looks the same but has another."""
     far = ["link set far0 up", "link set late0 up", "address add 10.99.0.1/24 dev late0"]
