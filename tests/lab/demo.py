@@ -26,8 +26,8 @@ from tests.lab.namespace import HOME, Lab, why_no_namespaces
 from tests.lab.process import LabError
 
 NODES = (("n01", "bios", "52:54:00:77:00:01"), ("n02", "uefi", "52:54:00:77:00:02"))
-PATIENCE = 300.0
-"""Seconds from power-on to the login prompt before the demo gives up; two cores of one's own need about 60."""
+PATIENCE = 420.0
+"""Seconds from power-on to the login prompt before the demo gives up; two idle cores need about 50."""
 STEPS = 6
 
 
