@@ -69,23 +69,23 @@ class Head:
             yield registry
 
     def daemon_pid(self) -> int | None:
-        """The process of the netbootd that runs on this state_dir; None where none does.
+        """The process of the netbootd that runs on this state_dir; None for none, or one that we may not see.
 
         The daemon writes its process id into the file that it keeps locked. Trying the lock instead would
         now and then keep a daemon from starting that looks at that moment.
         """
+        path = self.config.lock_path
         try:
-            pid = int(self.config.lock_path.read_text(encoding="ascii"))
-            held = any(
-                os.path.samestat(entry.stat(), self.config.lock_path.stat())
-                for entry in Path(f"/proc/{pid}/fd").iterdir()
-                if entry.exists()
-            )
-        except (FileNotFoundError, ProcessLookupError, ValueError):
+            pid = int(path.read_text(encoding="ascii"))
+        except (FileNotFoundError, PermissionError, ValueError):
             return None
+        try:
+            opened = (entry.stat() for entry in Path(f"/proc/{pid}/fd").iterdir() if entry.exists())
+            return pid if any(os.path.samestat(status, path.stat()) for status in opened) else None
         except PermissionError:  # somebody else's process, so there is one
             return pid
-        return pid if held else None
+        except (FileNotFoundError, ProcessLookupError):
+            return None
 
 
 def reserved_names() -> dict[str, str]:

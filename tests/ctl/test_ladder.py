@@ -4,11 +4,12 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
-from tests.ctl.conftest import MACS, NETBOOTCTL, Head
+from tests.ctl.conftest import CONFIG, MACS, NETBOOTCTL, Head
 
 
 def one_line(text: str) -> bool:
@@ -131,6 +132,29 @@ def test_every_command_of_the_listing_is_there(head: Head) -> None:
     for noun in ("setup", "image", "node", "profile", "status", "why", "explain", "apply", "doctor"):
         assert f" {noun} " in listed
         assert f"netbootctl {noun}" in head.well(noun, "--help").out
+
+
+@pytest.mark.parametrize(
+    "words", [["node", "list"], ["status"], ["why", "n01"], ["apply"], ["doctor", "--quick"]]
+)
+@pytest.mark.usefixtures("as_root")
+def test_who_may_not_read_the_registry_is_told_so(words: list[str]) -> None:
+    """As another user for real: the directory of the registry is the daemon's alone."""
+    nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+    with tempfile.TemporaryDirectory() as name:
+        directory = Path(name)
+        directory.chmod(0o755)
+        config = directory / "netbootd.toml"
+        config.write_text(CONFIG.format(directory=directory))
+        command = [str(NETBOOTCTL), "--config", str(config)]
+        subprocess.run([*command, "node", "add", "n01", "--mac", MACS[0]], check=True, capture_output=True)
+        done = subprocess.run([*nobody, *command, *words], capture_output=True, text=True, check=False)
+    if "Permission denied" in done.stderr:
+        pytest.skip("this checkout can't be read by others")
+    if "doctor" in words:
+        assert done.returncode == 1 and done.stderr == "" and "run it as root" in done.stdout
+    else:
+        assert done.returncode == 4 and one_line(done.stderr) and "run as root" in done.stderr
 
 
 def test_listing_nodes_loads_no_protocol_and_no_template(head: Head) -> None:

@@ -20,6 +20,8 @@ LITTLE, TOO_LITTLE = 3_000_000_000, 300_000_000
 
 def daemon(context: Context) -> list[Finding]:
     """Whether netbootd runs on this state_dir."""
+    if context.daemon is None and not context.root:
+        return [note("whether netbootd runs can be seen by root only")]
     if context.daemon is None:
         return [wrong("netbootd doesn't run", "systemctl start netbootd")]
     return [ok(f"netbootd runs, process {context.daemon}")]
