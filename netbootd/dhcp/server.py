@@ -17,6 +17,7 @@ from typing import Protocol
 
 from netbootd.boot.answer import Decision, Ignore
 from netbootd.boot.client import Client, from_dhcp
+from netbootd.boot.firmware import recognise
 from netbootd.dhcp import destination, options, wire
 from netbootd.dhcp.destination import SERVER_PORT, Way
 from netbootd.dhcp.leasebook import LeaseBook
@@ -194,7 +195,7 @@ class DhcpServer:
         if foreign and request.type is MessageType.REQUEST and self._foreign.admits(foreign, now) is not None:
             text = f"another DHCP server ({foreign}) answers on {self.network.interface}: it was chosen"
             self._tell(exchange, now, None, text, Level.WARNING)
-        asked = _STAGES.get(request.type) if request.type else None
+        asked = _stage_asked(exchange)
         if isinstance(found, Ignore):
             self.counters["ignored"] += 1
             untold = self._ignored.admits(request.chaddr, now)
@@ -202,7 +203,7 @@ class DhcpServer:
                 times = f" ({untold} times since the last line)" if untold else ""
                 self._tell(exchange, now, asked, f"no answer: {found.reason}{times}", Level.INFO)
             return
-        if asked:
+        if request.type in _STAGES:
             self._tell(exchange, now, asked, _introduction(exchange), Level.INFO)
         stage = found.stage if isinstance(found, Reply) else None
         self._tell(exchange, now, stage, found.note, found.level)
@@ -228,6 +229,13 @@ class DhcpServer:
 # Details
 
 _STAGES = {MessageType.DISCOVER: Stage.DISCOVER, MessageType.REQUEST: Stage.REQUEST}
+
+
+def _stage_asked(exchange: _Exchange) -> Stage | None:
+    """None where a node's operating system asks, with its boot behind it: that begins no other boot."""
+    if exchange.node and recognise(exchange.client) is None:
+        return None
+    return _STAGES.get(exchange.request.type) if exchange.request.type else None
 
 
 def _leases(exchange: _Exchange) -> tuple[Lease, ...]:

@@ -15,9 +15,11 @@ import pytest
 from netbootd.dhcp import wire
 from netbootd.dhcp.destination import BROADCAST, CLIENT_PORT, SERVER_PORT, Destination, Way, datagram
 from netbootd.dhcp.options import MessageType
+from netbootd.events import EventLog, latest, timeline
 from netbootd.lease import Lease, LeaseState
 from netbootd.node import Mac
 from netbootd.registry import NodeRequest, Registry
+from netbootd.stage import Event, Stage
 from tests.dhcp.packets import N01, NETWORK, request
 from tests.lab.namespace import Lab, Namespace
 from tests.lab.process import Process
@@ -157,6 +159,24 @@ def test_udhcpc_gets_its_nodes_address_for_ever(
     assert (bound["lease"], bound["serverid"]) == ("4294967295", "10.77.0.1")
     head.wait_for("n01: ack: given 10.77.0.10")
     assert head.leases() == {}
+
+
+@pytest.mark.needs("udhcpc")
+def test_a_system_that_asks_for_its_address_once_more_begins_no_other_boot(
+    serve: Serve, machine: Machine, tmp_path: Path
+) -> None:
+    log, now = EventLog.open(tmp_path / "events.db"), time.time()
+    for stage in (Stage.DISCOVER, Stage.CONFIG, Stage.ROOT):
+        log.record(Event(time=now, mac=N01.mac, node="n01", stage=stage, text=stage))
+    log.close()
+    head, client = serve(), machine("n1", N01.mac)
+    client.wait_for(client.udhcpc(), "bound")
+    head.process.stop()
+    (progress,) = latest(tmp_path / "events.db")
+    assert (progress.began, progress.stage) == (now, Stage.ROOT)
+    told = timeline(tmp_path / "events.db", N01.mac)
+    assert [event.stage for event in told[:3]] == [Stage.DISCOVER, Stage.CONFIG, Stage.ROOT]
+    assert [event.stage for event in told[-4:]] == [None, Stage.OFFER, None, Stage.ACK]
 
 
 @pytest.mark.needs("dhclient")
