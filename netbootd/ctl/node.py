@@ -189,8 +189,12 @@ def set_(  # noqa: PLR0913 (each is an option of the command)
         for each in names:  # all of them exist, or nothing is changed
             registry.node(each)
         nodes = [registry.set_node(each, changes, networks) for each in names]
+        kept = [] if image is not None else _shadowing(registry, nodes, profile)
     for node in nodes:
         say(f"{node.name} changed: " + ", ".join(_change(key, node) for key in changes))
+    if kept:
+        unset_it = f"`netbootctl node set {name} --unset image`"
+        warn(f"an image of its own goes before the profile's: {', '.join(kept)}; {unset_it}")
     if not bring_up_to_date(head, f"{_so_many(nodes)} changed"):
         _warn_of_missing_images(head, nodes)
 
@@ -260,6 +264,13 @@ def _address(text: str) -> IPv4Address:
 def _from_profile(registry: Registry, profile: str | None) -> bool:
     profiles = {each.name: each for each in registry.profiles()}
     return profile in profiles and bool(_source("image", Settings(), profile, profiles)[0])
+
+
+def _shadowing(registry: Registry, nodes: list[Node], profile: str | None) -> list[str]:
+    """Images that nodes have by themselves, where `profile` gives one too."""
+    if not _from_profile(registry, profile):
+        return []
+    return sorted({own for node in nodes if (own := registry.own_settings(node.name).image) is not None})
 
 
 def _warn_of_missing_images(head: Head, nodes: list[Node]) -> None:

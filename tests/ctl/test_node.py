@@ -183,6 +183,16 @@ def test_set_changes_several_at_once(two: Head) -> None:
     assert [n["image"] for n in two.well("node", "list", "--json").json] == ["arch", "arch"]
 
 
+def test_an_own_image_that_goes_before_the_profiles_is_told_of(two: Head) -> None:
+    two.well("profile", "set", "p", "--image", "blender")
+    two.well("node", "set", "n01", "--image", "debian")
+    done = two.well("node", "set", "n01", "--profile", "p")
+    assert "before the profile's: debian; `netbootctl node set n01 --unset image`" in done.err
+    done = two.well("node", "set", "n01", "--profile", "p", "--unset", "image")
+    assert "goes before" not in done.err
+    assert two.well("node", "show", "n01", "--json").json["image"] == "blender"
+
+
 def test_unset_gives_a_setting_back_to_the_profile(two: Head) -> None:
     two.well("profile", "set", "p", "--root", "ram")
     two.well("node", "set", "n01", "--profile", "p", "--root", "overlay")
