@@ -14,7 +14,7 @@ from netbootd.ctl.tables import console, duration, listing, print_json, say
 from netbootd.ctl.verdict import State, advice, complaint, state
 from netbootd.errors import UserError
 from netbootd.node import Mac, Node, host_name
-from netbootd.stage import Event, Level
+from netbootd.stage import Event, Level, Stage
 
 app = typer.Typer()
 MOST_LINES = 200
@@ -65,7 +65,8 @@ def why(
     if not node:
         say(f"to make it a node: netbootctl node add NAME --mac {mac}")
     if found is None and happened:
-        say(f"it came up in {happened[-1].time - happened[0].time:.1f} s")
+        ready = next(event.time for event in happened if event.stage is Stage.READY)
+        say(f"it came up in {ready - happened[0].time:.1f} s")
     elif how is State.BOOTING:
         say(f"it is on its way; last heard {duration(now - happened[-1].time)} ago")
     elif found and happened:

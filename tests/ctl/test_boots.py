@@ -158,6 +158,15 @@ def test_why_tells_the_whole_boot_with_seconds_since_it_began(four: Head) -> Non
     assert "it came up in 18.0 s" in out and "check" not in out
 
 
+def test_what_a_node_does_once_it_is_up_takes_no_time_of_its_boot(head: Head) -> None:
+    head.well("node", "add", "n01", "--mac", MACS[0])
+    booted(head, MACS[0], "n01", Stage.READY, began=time.time() - 7200)
+    log = EventLog.open(head.directory / "state/registry/events.db")
+    log.record(Event(time=time.time(), mac=Mac(MACS[0]), node="n01", stage=None, text="asks for its address"))
+    log.close()
+    assert "it came up in 18.0 s" in head.well("why", "n01").out
+
+
 def test_why_says_where_a_boot_stopped_and_what_to_check(four: Head) -> None:
     out = four.well("why", "n03").out
     assert "it has its address and never fetched its loader" in out
