@@ -189,12 +189,9 @@ def set_(  # noqa: PLR0913 (each is an option of the command)
         for each in names:  # all of them exist, or nothing is changed
             registry.node(each)
         nodes = [registry.set_node(each, changes, networks) for each in names]
-        kept = [] if image is not None else _shadowing(registry, nodes, profile)
+        _warn_of_own_images(registry, nodes, profile if image is None else None, name)
     for node in nodes:
         say(f"{node.name} changed: " + ", ".join(_change(key, node) for key in changes))
-    if kept:
-        unset_it = f"`netbootctl node set {name} --unset image`"
-        warn(f"an image of its own goes before the profile's: {', '.join(kept)}; {unset_it}")
     if not bring_up_to_date(head, f"{_so_many(nodes)} changed"):
         _warn_of_missing_images(head, nodes)
 
@@ -266,11 +263,14 @@ def _from_profile(registry: Registry, profile: str | None) -> bool:
     return profile in profiles and bool(_source("image", Settings(), profile, profiles)[0])
 
 
-def _shadowing(registry: Registry, nodes: list[Node], profile: str | None) -> list[str]:
-    """Images that nodes have by themselves, where `profile` gives one too."""
+def _warn_of_own_images(registry: Registry, nodes: list[Node], profile: str | None, written: str) -> None:
+    """Where `profile` gives an image, and nodes have one by themselves."""
     if not _from_profile(registry, profile):
-        return []
-    return sorted({own for node in nodes if (own := registry.own_settings(node.name).image) is not None})
+        return
+    own = sorted({image for node in nodes if (image := registry.own_settings(node.name).image) is not None})
+    if own:
+        hint = f"`netbootctl node set {written} --unset image`"
+        warn(f"an image of its own goes before the profile's: {', '.join(own)}; {hint}")
 
 
 def _warn_of_missing_images(head: Head, nodes: list[Node]) -> None:
