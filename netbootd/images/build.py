@@ -133,7 +133,6 @@ def _mmdebstrap(
         *(f"--aptopt={option}" for option in (*debian.APT_OPTIONS, *_machine_apt_options())),
         *(f"--dpkgopt={option}" for option in debian.DPKG_OPTIONS),
         f"--essential-hook={debian.BEFORE_KERNEL}",
-        f"--customize-hook={debian.AFTER_PACKAGES}",
         *([f"--hook-dir={_MERGED_USR}"] if _MERGED_USR.is_dir() else []),
         archives.suite,
         str(staging.root),

@@ -32,12 +32,16 @@ SETTINGS = {
 }
 """File -> content."""
 
+# systemd-networkd is there and not enabled: the address is set before it could start, and network.target,
+# which the SSH server waits for, would wait for it.
+
 MASKED = (
     *mend.NEEDLESS_UNITS,
     "sys-kernel-debug.mount",
     "sys-kernel-tracing.mount",
     "systemd-network-generator.service",
     "systemd-journal-flush.service",
+    "systemd-random-seed.service",  # a seed in memory is gone with the next boot
 )
 """What a node can do without, and its boot is shorter for it."""
 
@@ -46,10 +50,6 @@ mkdir -p "$1/etc/initramfs-tools"
 echo 'update_initramfs=no' >"$1/etc/initramfs-tools/update-initramfs.conf"
 """
 """Run with the root as $1 before the kernel is unpacked: nodes get our initrd, so none is made here."""
-
-AFTER_PACKAGES = """
-chroot "$1" systemctl enable systemd-networkd.service
-"""
 
 DPKG_OPTIONS = (
     "force-unsafe-io",  # what fails is thrown away as a whole
