@@ -26,7 +26,6 @@ case $0 in /init) place=initrd ;; *) place=image ;; esac
 
 main() {
     prepare
-    if [ -c /dev/console ]; then exec </dev/console >/dev/console 2>&1; fi
     read_command_line
     check_command_line
     # The NFSv4 client id is made from the host name: without one all nodes are the same client to the server.
@@ -53,9 +52,15 @@ no_answer="no answer"
 note=''
 
 prepare() {
+    # Nothing is redirected before this: without a /dev of the kernel there is no /dev/null either.
     [ -d /proc/self ] || mount -n -t proc -o nosuid,nodev,noexec proc /proc
     [ -d /sys/class ] || mount -n -t sysfs -o nosuid,nodev,noexec sysfs /sys
     [ -c /dev/kmsg ] || mount -n -t devtmpfs -o nosuid,mode=0755 devtmpfs /dev
+    prepare_quietly
+    if [ -c /dev/console ]; then exec </dev/console >/dev/console 2>&1; fi
+}
+
+prepare_quietly() {
     # Another initrd has left a /run that must be kept; without one it is a directory of the read-only image.
     if [ "$place" = initrd ] || ! mkdir /run/netbootd; then
         mount -n -t tmpfs -o nosuid,nodev,mode=0755 tmpfs /run

@@ -1,0 +1,257 @@
+"""The small initrd and node-init on QEMU machines: from the kernel to the image's init, over real NFS.
+
+The image is as small as an image can be (busybox, and an init that tells what it finds), the kernel is
+Debian's own; loaders and the daemon aren't needed, QEMU starts the kernel. So a boot takes seconds, and there
+can be one for each way: cards on PCI and USB, NFS v4.2 and v3, as /init and as init=.
+"""
+
+import re
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from netbootd.images import NODE_INIT_PATH, initrd, node_init
+from netbootd.images.cpio import Archive
+from tests.images import kernel
+from tests.images.roots import put, small_root
+from tests.lab.ganesha import Ganesha
+from tests.lab.machine import Kind, Machine
+from tests.lab.namespace import HEAD, Lab
+
+pytestmark = [pytest.mark.boot, pytest.mark.slow, pytest.mark.needs("apt-get", "dpkg-deb", "depmod", "zstd")]
+
+MAC = "52:54:00:00:00:01"
+SECONDS = 240
+"""For one boot; 10 on a quiet machine."""
+
+APPLETS = (
+    "mount",
+    "umount",
+    "mkdir",
+    "rm",
+    "rmdir",
+    "cp",
+    "cat",
+    "readlink",
+    "sleep",
+    "pivot_root",
+    "chroot",
+    "wget",
+)
+"""What node-init runs of the image where it is called by init=."""
+
+IMAGE_INIT = """#!/bin/busybox sh
+PATH=/bin
+busybox --install -s /bin
+echo "fact host $(hostname) $(cat /etc/hostname)"
+echo "fact modes $(stat -c '%a %u %n' / /root /root/.ssh /etc/ssh/key | tr '\\n' ' ')"
+echo "fact mounts $(cut -d' ' -f2,3 /proc/mounts | tr '\\n' ' ')"
+echo "fact address $(ip -o -4 address show scope global | sed 's/  */ /g' | cut -d' ' -f2,4)"
+echo "fact route $(ip route show default)"
+echo "fact network $(tr '\\n' ' ' </run/systemd/network/00-netbootd.network)"
+echo written >/etc/written && echo "fact written $(cat /etc/written)"
+echo "fact processes $(ps -o comm | grep -c sleep)"
+echo "fact arguments $*"
+echo "facts end"
+exec sh
+"""
+
+# What the kernel does by itself where it has NFS root built in: card, address, read-only root, init=.
+KERNELS_PART = f"""#!/bin/sh
+mount -t proc proc /proc; mount -t sysfs sysfs /sys; mount -t devtmpfs dev /dev
+. /lib/netbootd/drivers.sh
+while load_drivers; do :; done
+load nfs nfsv3 overlay
+ip link set eth0 up; ip address add 10.77.0.10/24 dev eth0; sleep 1
+mkdir /new
+mount -i -t nfs -o ro,vers=3,proto=tcp,nolock,addr={HEAD.ip},mountaddr={HEAD.ip} {HEAD.ip}:"$IMAGE" /new
+umount /dev /sys /proc
+exec switch_root /new /{NODE_INIT_PATH} as the kernel calls it
+"""
+
+
+@dataclass(frozen=True)
+class House:
+    """What a head node has on its disk: an image with its kernel and initrd, node files."""
+
+    directory: Path
+    kernel: Path
+
+    @property
+    def image(self) -> Path:
+        return self.directory / "image"
+
+    @property
+    def initrd(self) -> Path:
+        return self.directory / "initrd"
+
+    @property
+    def files(self) -> Path:
+        return self.directory / "nodes/n01"
+
+    @property
+    def common(self) -> Path:
+        return self.directory / "common"
+
+
+@pytest.fixture(scope="module")
+def house(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> House:
+    debian, release = kernel.unpacked_kernel(request.config)
+    made = House(tmp_path_factory.mktemp("house"), debian / f"boot/vmlinuz-{release}")
+    image = small_root(made.image)
+    made.directory.chmod(0o755)
+    (image / "sbin/init").unlink()
+    put(image, "sbin/init", IMAGE_INIT, 0o755)
+    put(image, NODE_INIT_PATH, node_init(), 0o755)
+    (image / "sbin/modprobe").symlink_to("/bin/busybox")
+    for applet in APPLETS:
+        (image / "bin" / applet).symlink_to("busybox")
+    (image / "root").mkdir(mode=0o700)
+    subprocess.run(["cp", debian / f"boot/config-{release}", image / "boot"], check=True)
+    (image / "lib/modules").mkdir(parents=True)
+    subprocess.run(["cp", "-a", debian / "lib/modules" / release, image / "lib/modules"], check=True)
+    initrd.build(image, release, made.initrd, fast_cards=False)
+    put(made.files, "etc/hostname", "n01\n")
+    put(made.files, "etc/ssh/key", "secret", 0o600)
+    put(made.common, "root/.ssh/authorized_keys", "key", 0o600)
+    (made.common / "root/.ssh").chmod(0o700)
+    return made
+
+
+class Node(Machine):
+    """A machine whose kernel QEMU starts, told what a head node would render."""
+
+    def __init__(self, lab: Lab, kind: Kind, house: House) -> None:
+        super().__init__(lab, "n01", kind, MAC)
+        self.house = house
+        self.initrd = house.initrd
+        self.given = {
+            "node": "n01",
+            "mac": MAC,
+            "ip": "10.77.0.10/24",
+            "gw": str(HEAD.ip),
+            "server": str(HEAD.ip),
+            "root": "overlay",
+            "image": str(house.image),
+            "files": str(house.files),
+            "common": str(house.common),
+            "nfs": "4.2",
+            "http": f"{HEAD.ip}:80",
+        }
+        self.more = ""
+
+    def command(self) -> list[str]:
+        line = " ".join(f"netbootd.{key}={value}" for key, value in self.given.items())
+        boot = ["-kernel", str(self.house.kernel), "-initrd", str(self.initrd)]
+        return [*super().command(), *boot, "-append", f"console=ttyS0 {line} {self.more}"]
+
+    def facts(self) -> dict[str, str]:
+        """Power it on, and give what the image's init told."""
+        self.power_on()
+        self.wait_for("^facts end", SECONDS)
+        facts = re.findall(r"^fact (\S+) ?(.*)$", self.output(), re.MULTILINE)
+        return {name: told.strip() for name, told in facts}
+
+
+@pytest.fixture
+def head(lab: Lab, house: House) -> Lab:
+    """A head node: NFS v3 and v4 from user space, and a web server that notes reports."""
+    serve_nfs(lab, house, "3,4")
+    put(lab.directory, f"www/report/{MAC.replace(':', '-')}/root", "noted\n")
+    web = ["python3", "-u", "-m", "http.server", "80", "--bind", str(HEAD.ip), "--directory"]
+    lab.start("http", [*web, lab.directory / "www"]).wait_for("Serving")
+    return lab
+
+
+def serve_nfs(lab: Lab, house: House, protocols: str) -> Ganesha:
+    exports = "\n".join(
+        f"EXPORT {{ Export_Id={number}; Path={path}; Pseudo={path}; FSAL {{ Name=VFS; }} }}"
+        for number, path in enumerate((house.image, house.files, house.common), start=1)
+    )
+    config = put(
+        lab.directory,
+        "ganesha.conf",
+        f"NFS_CORE_PARAM {{ Protocols={protocols}; NFS_Port=2049; MNT_Port=20048; NLM_Port=32803;"
+        f" Enable_RQUOTA=false; Bind_addr={HEAD.ip}; mount_path_pseudo=false; }}\n"
+        "NFSv4 { Grace_Period=5; Lease_Lifetime=10; RecoveryBackend=fs; Only_Numeric_Owners=true; }\n"
+        "EXPORT_DEFAULTS { Access_Type=RO; Squash=No_Root_Squash; SecType=sys; Protocols=3,4; }\n" + exports,
+    )
+    server = Ganesha(lab, config, lab.directory / "ganesha.pid", rpcbind=True)
+    server.start()
+    return server
+
+
+VIRTIO = Kind("direct", "qemu-system-x86_64", (), "virtio-net-pci,romfile=", memory=512)
+RTL8139 = Kind("direct", "qemu-system-x86_64", (), "rtl8139,romfile=", memory=512)
+USB = Kind("direct", "qemu-system-x86_64", ("-device", "qemu-xhci"), "usb-net", memory=512)
+
+
+def test_the_image_becomes_a_node_with_its_files_and_nothing_left_over(head: Lab, house: House) -> None:
+    node = Node(head, VIRTIO, house)
+    facts = node.facts()
+    assert facts["host"] == "n01 n01"
+    assert facts["modes"] == "755 0 / 700 0 /root 700 0 /root/.ssh 600 0 /etc/ssh/key"
+    assert facts["mounts"] == "/proc proc /sys sysfs /dev devtmpfs /run tmpfs / overlay"
+    assert facts["address"] == "eth0 10.77.0.10/24"
+    assert facts["route"].startswith(f"default via {HEAD.ip} dev eth0")
+    assert f"MACAddress={MAC} Type=ether" in facts["network"]
+    assert "Address=10.77.0.10/24 Gateway=10.77.0.1 KeepConfiguration=yes" in facts["network"]
+    assert facts["written"] == "written"
+    assert not (house.image / "etc/written").exists()
+    assert (
+        "/report/52-54-00-00-00-01/root?detail=overlay,+NFS+v4.2,+"
+        in (head.directory / "http.log").read_text()
+    )
+
+
+def test_where_only_nfs_v3_is_spoken_it_is_taken_and_said(lab: Lab, house: House) -> None:
+    serve_nfs(lab, house, "3")
+    node = Node(lab, RTL8139, house)
+    assert node.facts()["host"] == "n01 n01"
+    assert "mounted by NFS v3, since v4.2 failed" in node.output()
+
+
+def test_a_card_on_usb_is_found_and_missing_node_files_leave_a_node_with_its_name(
+    head: Lab, house: House
+) -> None:
+    node = Node(head, USB, house)
+    node.given["files"] = "/nowhere"
+    assert node.facts()["host"] == "n01 n01"
+    assert "node files 10.77.0.1:/nowhere can't be mounted: not exported" in node.output()
+
+
+def test_as_init_of_a_read_only_root_it_does_the_same(head: Lab, house: House, tmp_path: Path) -> None:
+    node = Node(head, VIRTIO, house)
+    # The kernel unpacks archives one after the other: this one's /init takes the place of node-init.
+    first = Archive()
+    first.file("init", KERNELS_PART.replace('"$IMAGE"', str(house.image)).encode(), 0o755)
+    node.initrd = tmp_path / "initrd"
+    node.initrd.write_bytes(
+        house.initrd.read_bytes() + bytes(-house.initrd.stat().st_size % 4) + first.to_bytes()
+    )
+    node.more = f"init=/{NODE_INIT_PATH}"
+    facts = node.facts()
+    assert facts["host"] == "n01 n01"
+    assert "/ overlay" in facts["mounts"]
+    assert "nfs" not in facts["mounts"]
+    assert "old-root" not in facts["mounts"]
+    assert facts["arguments"] == "as the kernel calls it"
+
+
+def test_an_unknown_root_mode_is_refused_in_words_and_reported(head: Lab, house: House) -> None:
+    node = Node(head, VIRTIO, house)
+    node.given["root"] = "floating"
+    node.power_on()
+    node.wait_for("the root mode 'floating' isn't known", SECONDS)
+    node.wait_for("this machine restarts in 60 seconds", SECONDS)
+    assert "root?detail=error:+the+root+mode+%27floating%27" in (head.directory / "http.log").read_text()
+
+
+def test_a_machine_without_the_card_says_what_it_has(head: Lab, house: House) -> None:
+    node = Node(head, VIRTIO, house)
+    node.given["mac"] = "52:54:00:99:99:99"
+    node.power_on()
+    said = node.wait_for(r"no network card with the address .* appeared; this machine has: (.*)", SECONDS)
+    assert said[1].strip() == f"eth0={MAC}"
