@@ -192,13 +192,18 @@ class ImageStore:
                 numbers = self._numbers_of_existing(name, number)
                 if number is not None:
                     self._refuse_current(name, number)
-                    _write(self.directory / name / _LAST, str(max(numbers)))
+                # A number used again would be another thing under a path that an NFS server knows.
+                last = str(self._next_number(name) - 1)
                 _refuse_used(name, numbers if number is None else [number], in_use)
                 outgoing = self._private(_OUTGOING)
                 lock = _lock(outgoing)
                 doomed = self.directory / name
                 doomed = doomed if number is None else doomed / str(number)
+                _write(self.directory / name / _LAST, last)
                 doomed.rename(outgoing / doomed.name)
+                if number is None:
+                    doomed.mkdir(mode=0o755)
+                    _write(doomed / _LAST, last)
                 _sync(doomed.parent)
             try:
                 remove_tree(outgoing)

@@ -139,7 +139,8 @@ def test_removing_gives_the_space_back(store: ImageStore, images: Path) -> None:
     assert store.numbers("debian") == [2]
     store.remove("debian", None, {})
     assert store.names() == []
-    assert [path.name for path in images.iterdir()] == [".lock"]
+    left = sorted(path.relative_to(images).as_posix() for path in images.rglob("*"))
+    assert left == [".lock", "debian", "debian/.last"]
 
 
 def test_a_number_is_never_given_twice(store: ImageStore) -> None:
@@ -147,6 +148,9 @@ def test_a_number_is_never_given_twice(store: ImageStore) -> None:
     store.use("debian", 1)
     store.remove("debian", 2, {})
     assert publish(store).number == 3
+    store.remove("debian", None, {})
+    assert store.current("debian") is None
+    assert publish(store).number == 4
 
 
 def test_a_switch_made_by_another_process_is_seen_at_once(store: ImageStore, images: Path) -> None:
