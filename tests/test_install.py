@@ -162,3 +162,14 @@ def test_with_a_prefix_of_ones_own_the_units_name_it_and_lie_where_systemd_looks
 def test_uninstalling_what_was_never_installed_is_no_fault(tmp_path: Path) -> None:
     make("uninstall", tmp_path)
     assert files(tmp_path) == set()
+
+
+def test_ganeshas_configuration_goes_too_unless_somebody_includes_it(tmp_path: Path) -> None:
+    """NFS-Ganesha refuses to start where a file that it shall include isn't there."""
+    ganesha = tmp_path / "etc/ganesha"
+    ganesha.mkdir(parents=True)
+    for own, left in (('%include "/etc/ganesha/netbootd.conf"\n', 2), ("EXPORT {}\n", 1)):
+        (ganesha / "ganesha.conf").write_text(own)
+        (ganesha / "netbootd.conf").write_text("# nothing to export\n")
+        make("uninstall", tmp_path)
+        assert len(list(ganesha.iterdir())) == left

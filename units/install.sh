@@ -214,6 +214,8 @@ take_out() {
             rm -f "$defaults"
         }
     fi
+    # With nothing in it now; only who includes it in a configuration of his own needs it still.
+    grep -qs netbootd.conf "$DESTDIR/etc/ganesha/ganesha.conf" || rm -f "$DESTDIR/etc/ganesha/netbootd.conf"
     # Made at installation; of no use when empty.
     [ -s "$DESTDIR/etc/ssh/ssh_known_hosts" ] || rm -f "$DESTDIR/etc/ssh/ssh_known_hosts"
     rmdir "$DESTDIR/etc/exports.d" "$DESTDIR/etc/ganesha" 2>/dev/null || true
@@ -223,10 +225,13 @@ uninstall_all() {
     need_root uninstall
     if systemd_runs; then
         for unit in $UNIT_NAMES; do
-            systemctl disable --now --quiet "$unit" 2>/dev/null || true
+            [ "$unit" = netbootd-ganesha.service ] || systemctl disable --now --quiet "$unit" 2>/dev/null || true
         done
     fi
     take_out
+    if systemd_runs; then # after it was told that it exports nothing any more
+        systemctl disable --now --quiet netbootd-ganesha.service 2>/dev/null || true
+    fi
     if pristine; then
         rm -f "$DESTDIR$CONFIG"
     fi
