@@ -104,6 +104,37 @@ def test_an_architecture_without_a_loader_waits_and_the_reason_has_its_number() 
     assert "option 93 is 39" in decision.reason
 
 
+@pytest.mark.parametrize(
+    ("client", "firmware"),
+    [
+        pytest.param(_client(architectures=(0,), uuid=b"\0" + b"\x44" * 16), "raspberrypi", id="Pi 3"),
+        pytest.param(
+            _client(architectures=(0,), uuid=b"\0" + b"\x7d\x24\x64\x55" * 4), "raspberrypi", id="Pi 3B+"
+        ),
+        pytest.param(
+            _client(architectures=(0,), uuid=b"\0RPi4" + bytes(range(12))), "raspberrypi", id="Pi 4"
+        ),
+        pytest.param(
+            _client(architectures=(0,), uuid=b"\x005iPR" + bytes(range(12))), "raspberrypi", id="Pi 5"
+        ),
+        pytest.param(_client("U-Boot.armv8", architectures=(22,)), "uboot", id="U-Boot"),
+        pytest.param(
+            _client("HTTPClient:Arch:00016:UNDI:003000", architectures=(16,)), "http", id="HTTP Boot"
+        ),
+    ],
+)
+def test_firmware_that_is_not_booted_yet_is_told_by_name(client: Client, firmware: str) -> None:
+    decision = decide(client, NODE, NETWORK, GENERATION)
+    assert isinstance(decision, Wait)
+    assert decision.firmware == firmware
+    assert "isn't booted by this version" in decision.reason
+
+
+@pytest.mark.parametrize("uuid", [b"", bytes(17), b"\0" + bytes(range(16))])
+def test_a_pc_is_no_raspberry_pi_whatever_its_uuid(uuid: bytes) -> None:
+    assert isinstance(decide(_client(architectures=(0,), uuid=uuid), NODE, NETWORK, GENERATION), NetBoot)
+
+
 def test_a_network_with_dhcp_off_is_silent() -> None:
     assert isinstance(decide(_client(), NODE, replace(NETWORK, dhcp=DhcpMode.OFF), GENERATION), Ignore)
 

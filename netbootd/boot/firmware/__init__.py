@@ -5,10 +5,17 @@ others and repeats their options 60 and 93: whoever hands it undionly.kpxe again
 """
 
 from netbootd.boot.client import Client
-from netbootd.boot.firmware import bios, ipxe, uefi
+from netbootd.boot.firmware import bios, ipxe, later, uefi
 from netbootd.boot.firmware.family import Family
 
-FAMILIES: tuple[Family, ...] = (ipxe.FAMILY, uefi.FAMILY, bios.FAMILY)
+FAMILIES: tuple[Family, ...] = (
+    ipxe.FAMILY,
+    later.HTTP,
+    later.RASPBERRY_PI,
+    later.UBOOT,
+    uefi.FAMILY,
+    bios.FAMILY,
+)
 
 
 def recognise(client: Client) -> Family | None:
