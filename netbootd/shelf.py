@@ -80,22 +80,24 @@ class Shelf:
             node = self._head.registry.node_by_address(peer)
             found = locate(request, self._head, self._exported)
             if isinstance(found, NotFound | Denied):
-                return self._refused(found, path, node, door)
-            asset = self._opened(found, path, node)
+                return self._refused(found, request, node, door)
+            asset = self._opened(found, request, node)
         except (NetbootdError, OSError) as error:
-            self._record(node, None, f"{shown(path)} over {door} failed: {error}", Level.ERROR)
+            self._record(request, node, None, f"{shown(path)} over {door} failed: {error}", Level.ERROR)
             return Refusal("the head node has a problem; its log says which")
         if isinstance(asset, NotFound | Denied):
-            return self._refused(asset, path, node, door)
+            return self._refused(asset, request, node, door)
         stage = found.stage if _is_own(found, node) else None
-        self._record(node, stage, f"{shown(path)} over {door}, {_octets(asset.size)}", Level.INFO)
+        self._record(request, node, stage, f"{shown(path)} over {door}, {_octets(asset.size)}", Level.INFO)
         return asset
 
-    def _opened(self, found: File | Rendered, path: str, node: Node | None) -> Asset | NotFound | Denied:
+    def _opened(
+        self, found: File | Rendered, request: Request, node: Node | None
+    ) -> Asset | NotFound | Denied:
         if isinstance(found, Rendered):
             if node is not None and _is_own(found, node):
-                self._note_booted(node, found)
-            return self._rendered(found, path)
+                self._note_booted(request, node, found)
+            return self._rendered(found, request.path)
         try:
             return _file(found)
         except FileNotFoundError:
@@ -107,7 +109,7 @@ class Shelf:
         content = self._renderer.render(found.template, **found.variables).encode()
         return Asset(name=path, size=len(content), fd=None, content=content, key=(0, 0, 0))
 
-    def _note_booted(self, node: Node, found: Rendered) -> None:
+    def _note_booted(self, request: Request, node: Node, found: Rendered) -> None:
         """A full disk must not keep a node from booting; what it boots is current, and so exported anyway."""
         generation = found.variables.get("generation")
         if not isinstance(generation, Generation):
@@ -116,18 +118,21 @@ class Shelf:
             self._head.registry.set_booted(node.name, generation.image, generation.number, self._now())
         except HostError as error:
             text = f"that it boots {generation.label} could not be noted: {error}"
-            self._record(node, None, text, Level.WARNING)
+            self._record(request, node, None, text, Level.WARNING)
 
-    def _refused(self, found: NotFound | Denied, path: str, node: Node | None, door: str) -> Refusal:
+    def _refused(self, found: NotFound | Denied, request: Request, node: Node | None, door: str) -> Refusal:
         """A missing loader or image is somebody's to mend; that a firmware probes for files is its way."""
         missing = isinstance(found, NotFound) and found.missing
         level = Level.ERROR if missing else Level.WARNING if isinstance(found, Denied) else Level.INFO
-        self._record(node, None, f"{shown(path)} over {door}: {found.reason}", level)
+        self._record(request, node, None, f"{shown(request.path)} over {door}: {found.reason}", level)
         return Refusal(found.reason, denied=isinstance(found, Denied))
 
-    def _record(self, node: Node | None, stage: Stage | None, text: str, level: Level) -> None:
+    def _record(
+        self, request: Request, node: Node | None, stage: Stage | None, text: str, level: Level
+    ) -> None:
         mac, name = (node.mac, node.name) if node else (None, None)
-        self._events.record(Event(time=self._now(), mac=mac, node=name, stage=stage, text=text, level=level))
+        told = text if node else f"{request.peer}: {text}"
+        self._events.record(Event(time=self._now(), mac=mac, node=name, stage=stage, text=told, level=level))
 
 
 def _is_own(found: File | Rendered, node: Node | None) -> bool:

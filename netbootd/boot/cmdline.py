@@ -7,6 +7,8 @@ from netbootd.image import Generation
 from netbootd.network import Network
 from netbootd.node import Node
 
+USUAL_INIT = "/sbin/init"
+"""What node-init starts without being told."""
 CONSOLES = {"x86_64": "console=ttyS0,115200n8 console=tty0"}
 """Where a machine of this architecture talks to people; the last one becomes /dev/console."""
 
@@ -34,9 +36,10 @@ def command_line(node: Node, generation: Generation, network: Network, exported:
         "common": exported.common_dir,
         "nfs": exported.nfs_version,
         "http": f"{network.server}:{network.http_port}",
-        "init": generation.init if generation.init != "/sbin/init" else None,
     }
     ours = [f"netbootd.{key}={value}" for key, value in words.items() if value is not None]
+    if generation.init != USUAL_INIT:
+        ours.append(f"init={generation.init}")
     arguments = [part for part in (generation.kernel_args, node.kernel_args) if part]
     if not any("console=" in part for part in arguments) and generation.architecture in CONSOLES:
         arguments.insert(0, CONSOLES[generation.architecture])

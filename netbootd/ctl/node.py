@@ -1,6 +1,7 @@
 """`netbootctl node`: register machines, change them, see who they are and where each setting comes from."""
 
 from collections.abc import Mapping
+from difflib import get_close_matches
 from ipaddress import AddressValueError, IPv4Address
 from typing import Annotated, Any
 
@@ -277,7 +278,9 @@ def _warn_of_missing_images(head: Head, nodes: list[Node]) -> None:
     """What `apply` would have warned of."""
     for image in sorted({node.image for node in nodes if node.image}):
         if head.images.current_number(image) is None:
-            warn(f"there is no image {image} yet; `netbootctl image build {image}` makes one")
+            meant = get_close_matches(image, head.images.names(), 1)
+            mend = f"did you mean {meant[0]}?" if meant else f"`netbootctl image build {image}` makes one"
+            warn(f"there is no image {image} yet; {mend}")
 
 
 def _so_many(nodes: list[Node]) -> str:

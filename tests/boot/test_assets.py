@@ -152,6 +152,11 @@ def test_the_command_line_tells_node_init_everything() -> None:
     ]
 
 
+def test_an_unusual_init_is_named_as_node_init_reads_it() -> None:
+    line = command_line(NODE, replace(GENERATION, init="/bin/openrc-init"), NETWORK, EXPORTED)
+    assert "init=/bin/openrc-init" in line.split()
+
+
 def test_an_admin_s_console_takes_the_place_of_ours() -> None:
     node = replace(NODE, kernel_args="console=ttyS1 quiet")
     line = command_line(node, GENERATION, NETWORK, EXPORTED)
