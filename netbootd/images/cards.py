@@ -52,6 +52,14 @@ PHYS = _names("""
 """)
 """PHYs and the buses they hang on. Without its own driver a PHY runs on the generic one, or not at all."""
 
+SUPPORT_DIRECTORIES = tuple(
+    f"kernel/drivers/{name}/"
+    for name in _names(
+        "clk reset regulator pinctrl gpio mfd phy soc bus pmdomain power/reset i2c/busses pci/controller"
+    )
+)
+"""Of boards: a card on the chip doesn't come up before its clock, its PHY's regulator and their bus are there."""
+
 FILE_SYSTEMS = _names("nfs nfsv3 nfsv4 overlay")
 
 OTHERS = _names("af_packet")

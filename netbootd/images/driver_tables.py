@@ -19,8 +19,8 @@ def order_table(orders: Mapping[str, Sequence[str]]) -> str:
     return "\n".join(["order_of() {", "case $1 in", *lines, "esac", "}", ""])
 
 
-def alias_tables(aliases: Mapping[str, Iterable[str]], hosts: frozenset[str]) -> dict[str, str]:
-    """Module -> its aliases, one shell function match_BUS per bus: it adds to `drivers`, or to `hosts`.
+def alias_tables(aliases: Mapping[str, Iterable[str]], later: frozenset[str]) -> dict[str, str]:
+    """Module -> its aliases, one shell function match_BUS per bus: it adds to `drivers`, or to `later`.
 
     Keys of the answer are buses (pci, usb, virtio, of …), `other` for aliases that belong to none.
     """
@@ -31,10 +31,10 @@ def alias_tables(aliases: Mapping[str, Iterable[str]], hosts: frozenset[str]) ->
             head = head.rstrip("*")  # acpi*:LNRO0005:*
             bus = head if colon and _BUS.fullmatch(head) else "other"
             by_bus.setdefault(bus, {}).setdefault(module, []).append(alias)
-    return {bus: _function(bus, modules, hosts) for bus, modules in sorted(by_bus.items())}
+    return {bus: _function(bus, modules, later) for bus, modules in sorted(by_bus.items())}
 
 
-def _function(bus: str, modules: Mapping[str, list[str]], hosts: frozenset[str]) -> str:
+def _function(bus: str, modules: Mapping[str, list[str]], later: frozenset[str]) -> str:
     vendors: dict[str, dict[str, list[str]]] = {}
     anyone: dict[str, list[str]] = {}
     for module, aliases in modules.items():
@@ -46,20 +46,20 @@ def _function(bus: str, modules: Mapping[str, list[str]], hosts: frozenset[str])
     if vendors:
         lines.append("case $1 in")
         for vendor_prefix in sorted(vendors):
-            lines += [f"{vendor_prefix}*)", *_cases(vendors[vendor_prefix], hosts), ";;"]
+            lines += [f"{vendor_prefix}*)", *_cases(vendors[vendor_prefix], later), ";;"]
         lines.append("esac")
-    return "\n".join([*lines, *_cases(anyone, hosts), "return 0", "}", ""])
+    return "\n".join([*lines, *_cases(anyone, later), "return 0", "}", ""])
 
 
-def _cases(modules: Mapping[str, list[str]], hosts: frozenset[str]) -> list[str]:
+def _cases(modules: Mapping[str, list[str]], later: frozenset[str]) -> list[str]:
     return [
-        f"case $1 in {_patterns(aliases)}) {_add(module, module in hosts)} ;; esac"
+        f"case $1 in {_patterns(aliases)}) {_add(module, module in later)} ;; esac"
         for module, aliases in sorted(modules.items())
     ]
 
 
-def _add(module: str, host: bool) -> str:
-    return f'hosts="$hosts {module}"' if host else f'drivers="$drivers {module}"'
+def _add(module: str, late: bool) -> str:
+    return f'later="$later {module}"' if late else f'drivers="$drivers {module}"'
 
 
 def _patterns(aliases: Iterable[str]) -> str:

@@ -10,7 +10,7 @@ tables=/lib/netbootd
 modules=/lib/modules
 loaded=' '
 seen='|'
-hosts=''
+later=''
 
 # shellcheck source=/dev/null
 . "$tables/order"
@@ -27,7 +27,7 @@ load() { # MODULE…: each after what it needs; what the kernel has built in is 
     done
 }
 
-load_drivers() { # drivers of all devices not seen before, but for USB hosts; fails when there was nothing new to load
+load_drivers() { # cards' drivers, of all devices not seen before; fails when there was nothing new to load
     before=$loaded
     for file in /sys/bus/*/devices/*/modalias; do
         modalias=''
@@ -42,14 +42,14 @@ load_drivers() { # drivers of all devices not seen before, but for USB hosts; fa
     [ "$loaded" != "$before" ]
 }
 
-load_hosts() { # drivers of the USB hosts among the devices seen; fails when there was nothing new to load
+load_more() { # for those devices, what a card may wait for (USB hosts, clocks …); fails when there was nothing new
     before=$loaded
     # shellcheck disable=SC2086
-    load $hosts
+    load $later
     [ "$loaded" != "$before" ]
 }
 
-match() { # MODALIAS: sets drivers, adds to hosts
+match() { # MODALIAS: sets drivers, adds to later
     drivers=''
     bus=${1%%:*}
     case $bus in *[!A-Za-z0-9_]*) bus=other ;; esac

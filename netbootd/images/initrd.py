@@ -12,7 +12,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from netbootd.errors import HostError
-from netbootd.images import cards, driver_tables, node_init, programs
+from netbootd.images import driver_tables, node_init, programs
 from netbootd.images.cpio import Archive, Compression, compress
 from netbootd.images.firmware import find_firmware, within_limit
 from netbootd.images.kernel_modules import ModuleTree, builtin_options
@@ -80,9 +80,8 @@ def build(
         archive.file(f"usr/lib/modules/{name}.ko", tree.get(name).content)
     if names:
         archive.file(f"{_TABLES}/order", driver_tables.order_table(selection.orders).encode())
-        hosts = frozenset(cards.USB_HOSTS)
         aliases = {name: tree.get(name).aliases for name in names}
-        for bus, table in driver_tables.alias_tables(aliases, hosts).items():
+        for bus, table in driver_tables.alias_tables(aliases, selection.later).items():
             archive.file(f"{_TABLES}/alias.{bus}", table.encode())
         archive.file(f"{_TABLES}/drivers.sh", _script("drivers.sh"))
         archive.file("usr/bin/modprobe", _script("modprobe.sh"), 0o755)

@@ -83,6 +83,13 @@ class ModuleTree:
         """Those of `names` that are loadable modules here, in the kernel's spelling, each once, in order."""
         return list(dict.fromkeys(_normal(name) for name in names if name in self))
 
+    def under(self, directories: tuple[str, ...]) -> list[str]:
+        """The modules in these directories of the tree (kernel/drivers/clk/ …), sorted."""
+        if self.directory is None:
+            return []
+        paths = ((name, str(path.relative_to(self.directory))) for name, path in self._files.items())
+        return sorted(name for name, path in paths if path.startswith(directories))
+
     def named(self, names: Iterable[str]) -> list[str]:
         """The loadable modules that these names or aliases stand for, each once, in order."""
         found: dict[str, None] = {}

@@ -12,4 +12,4 @@ load "$name"
 match "$name"
 # A list of module names.
 # shellcheck disable=SC2154,SC2086
-load $drivers $hosts
+load $drivers $later

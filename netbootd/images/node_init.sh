@@ -253,12 +253,12 @@ find_card() { # sets card: the interface with the address that the head node kno
     card=''
     # Several passes: virtio_pci makes new devices appear, a USB host its card.
     # shellcheck source=netbootd/images/drivers.sh
-    if [ -r "$loader" ]; then . "$loader"; else load_drivers() { return 1; }; load_hosts() { return 1; }; fi
+    if [ -r "$loader" ]; then . "$loader"; else load_drivers() { return 1; }; load_more() { return 1; }; fi
     ticks=0
     while ! look_for_card; do
         load_drivers && continue
-        # USB takes a second or two to come up, so its hosts are left alone until no other card is to be expected.
-        if [ "$ticks" -ge 5 ] || ! any_card; then load_hosts && continue; fi
+        # USB hosts take a second or two, boards have dozens of clocks and regulators: only if no card came without.
+        if [ "$ticks" -ge 5 ] || ! any_card; then load_more && continue; fi
         [ "$ticks" -eq 15 ] && say "waiting for the network card $mac"
         [ "$ticks" -ge $((CARD_SECONDS * 5)) ] && no_card
         ticks=$((ticks + 1))

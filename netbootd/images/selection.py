@@ -19,6 +19,8 @@ class Selection:
     """`orders`: every module that goes in -> what is loaded for it, in order, itself included."""
 
     orders: dict[str, list[str]]
+    later: frozenset[str]
+    """Drivers that are loaded only when no card has come up without: USB hosts, clocks, regulators."""
     remarks: list[str]
 
     @property
@@ -40,7 +42,8 @@ def select(
     if unknown:
         raise UserError(f"the kernel {release} of the image has no module {', '.join(unknown)}")
     remarks = _check_file_systems(root, release, tree)
-    drivers = [name for name in tree.present(_wanted(tree, fast_cards)) if name not in extra]
+    support = tree.under(cards.SUPPORT_DIRECTORIES) if tree.machine not in _PCS else []
+    drivers = [name for name in tree.present([*_wanted(tree, fast_cards), *support]) if name not in extra]
     hungry = {name: tree.get(name).firmware for name in cards.NOTHING_WITHOUT_FIRMWARE if name in drivers}
     useless = lacking(root, release, hungry)
     if useless:
@@ -59,7 +62,7 @@ def select(
         orders[name] = tree.order(name)
     for name in {needed for order in orders.values() for needed in order}:
         orders.setdefault(name, tree.order(name))
-    return Selection(orders, remarks)
+    return Selection(orders, frozenset((*cards.USB_HOSTS, *support)), remarks)
 
 
 def _wanted(tree: ModuleTree, fast_cards: bool) -> list[str]:

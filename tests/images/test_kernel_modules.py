@@ -142,7 +142,7 @@ def test_real_devices_get_the_drivers_that_modprobe_would_give_them(
     names = select(root, release, tree, [], fast_cards=True).names
     tables = driver_tables.alias_tables({n: tree.get(n).aliases for n in names}, frozenset(cards.USB_HOSTS))
     script = "".join(tables.values()) + (
-        'for each; do drivers= hosts=; bus=${each%%:*}; "match_$bus" "$each"; echo "$drivers $hosts"; done'
+        'for each; do drivers= later=; bus=${each%%:*}; "match_$bus" "$each"; echo "$drivers $later"; done'
     )
     devices = REAL_DEVICES.split()
     answers = subprocess.run(
