@@ -58,7 +58,7 @@ SUPPORT_DIRECTORIES = tuple(
         "clk reset regulator pinctrl gpio mfd phy soc bus pmdomain power/reset i2c/busses pci/controller"
     )
 )
-"""Of boards: a card on the chip doesn't come up before its clock, its PHY's regulator and their bus are there."""
+"""Of boards: a card on the chip doesn't come up before its clock, its PHY's regulator and their bus do."""
 
 FILE_SYSTEMS = _names("nfs nfsv3 nfsv4 overlay")
 
