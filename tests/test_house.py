@@ -37,6 +37,9 @@ PURE = {
     "netbootd.files.tree",
     "netbootd.files.block",
     "netbootd.files.cluster",
+    "netbootd.images.cards",
+    "netbootd.images.driver_tables",
+    "netbootd.images.elf",
 }
 IMPURE_LIBRARIES = {
     *("socket", "os", "sqlite3", "logging", "time", "asyncio", "subprocess", "threading", "select", "fcntl"),
