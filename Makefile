@@ -10,7 +10,8 @@ LAB_PACKAGES  := python3-venv iproute2 util-linux mount qemu-system-x86 ovmf ipx
                  nfs-ganesha nfs-ganesha-vfs rpcbind mmdebstrap openssh-client zstd xz-utils cpio
 DEMO_PACKAGES := $(LAB_PACKAGES)
 TEST_PACKAGES := $(LAB_PACKAGES) busybox udhcpc isc-dhcp-client tftp-hpa atftp curl wget libnfs-utils \
-                 nfs-kernel-server dnsmasq-base nftables iptables tshark binutils kmod shellcheck
+                 nfs-kernel-server dnsmasq-base nftables iptables tshark binutils kmod shellcheck \
+                 libsystemd-dev pkg-config gcc python3-dev
 
 .PHONY: help venv deps-demo deps-test demo demo-stop test clean
 
@@ -31,6 +32,13 @@ $(STAMP): pyproject.toml
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
 	@touch $@
 
+# systemd-python is optional and comes as source: tried where it can be built, else named among what wasn't.
+$(VENV)/.systemd: $(STAMP)
+	@! pkg-config --exists libsystemd || \
+	    $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[test,systemd]' || \
+	    echo 'make: systemd-python could not be built; the tests with it are left out' >&2
+	@touch $@
+
 deps-demo:
 	@sh tests/lab/packages.sh $(DEMO_PACKAGES)
 
@@ -46,7 +54,7 @@ demo-stop:
 	@$(VENV)/bin/python -m tests.lab.demo --stop
 
 test: deps-test
-	@$(MAKE) --no-print-directory venv
+	@$(MAKE) --no-print-directory venv $(VENV)/.systemd
 	$(VENV)/bin/python -m pytest $(PYTEST_ARGS)
 
 clean:

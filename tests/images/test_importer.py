@@ -465,17 +465,17 @@ def test_two_archives_in_one_file_are_not_taken_for_one(
 def test_stopping_it_leaves_no_process_and_no_file(store: ImageStore, root: Path, tmp_path: Path) -> None:
     (root / "big").write_bytes(os.urandom(20 << 20))
     archive = tar_of(root, tmp_path / "golden.tar.gz", "-z")
-    started: list[int] = []
+    before, started = set(children_of_this_process()), set[int]()
 
     def stop(step: str, done: int, total: int | None) -> None:
         if step == "reading" and done > 5 << 20:
-            started.extend(children_of_this_process())
+            started.update(set(children_of_this_process()) - before)
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         import_image(store, "golden", archive, progress=stop)
     assert len(started) == 2, "gzip and the unpacker were at work"
-    assert not set(started) & set(children_of_this_process())
+    assert not started & set(children_of_this_process())
     assert_nothing_published(store)
 
 
