@@ -7,6 +7,7 @@ namespaces; `boot` needs root, QEMU and NFS besides; `needs("udhcpc", …)` name
 
 import os
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from functools import cache
 
@@ -53,9 +54,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if not skipped:
         return
     terminalreporter.section("could not run here")
+    cases: Counter[tuple[str, str]] = Counter()
     for report in skipped:
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
-        terminalreporter.write_line(f"{report.nodeid}: {reason.removeprefix('Skipped: ')}")
+        cases[report.nodeid.partition("[")[0], reason.removeprefix("Skipped: ")] += 1
+    for (name, reason), count in cases.items():
+        terminalreporter.write_line(f"{name}{f' ({count} cases)' if count > 1 else ''}: {reason}")
 
 
 @pytest.fixture
