@@ -69,18 +69,12 @@ def compress(data: bytes, how: Compression) -> bytes:
     """`data` as one gzip or zstd stream, the same every time. Raises HostError: zstd is missing or fails."""
     if how == "gzip":
         return gzip.compress(data, compresslevel=9, mtime=0)
-    return run_zstd(["-19", "--no-progress", "-c"], data)
-
-
-def run_zstd(arguments: list[str], data: bytes) -> bytes:
-    """What the zstd command makes of `data`. Raises HostError when the command is missing or refuses."""
     try:
-        done = subprocess.run(["zstd", "-q", *arguments], input=data, capture_output=True, check=True)
+        return subprocess.run(["zstd", "-q", "-19", "-c"], input=data, capture_output=True, check=True).stdout
     except FileNotFoundError as error:
         raise HostError("zstd isn't installed", "apt install zstd") from error
     except subprocess.CalledProcessError as error:
         raise HostError(f"zstd failed: {error.stderr.decode(errors='replace').strip()[:200]}") from error
-    return done.stdout
 
 
 def _record(inode: int, path: str, entry: _Entry) -> bytes:

@@ -23,6 +23,8 @@ def find_firmware(root: Path, release: str, names: Iterable[str]) -> list[Firmwa
     """Those of `names` that the image has, looked for where the kernel `release` looks, in that order."""
     found: list[FirmwareFile] = []
     for name in names:
+        if ".." in name.split("/"):  # the name becomes a path in the initrd
+            continue
         for place in (f"updates/{release}", "updates", release, "."):
             file = _first(root, f"/lib/firmware/{place}", name)
             if file is not None:

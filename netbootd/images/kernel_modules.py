@@ -7,14 +7,15 @@ consulted, for soft dependencies that are named by an alias (`crypto-crc32c`).
 
 import gzip
 import lzma
+import re
+import subprocess
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from netbootd.errors import UserError
-from netbootd.images.cpio import run_zstd
+from netbootd.errors import HostError, UserError
 from netbootd.images.elf import ElfError, read_machine, read_modinfo
 from netbootd.images.rooted import resolve
 
@@ -22,6 +23,9 @@ _SUFFIXES = (".ko", ".ko.xz", ".ko.gz", ".ko.zst")
 _PLACES = ("updates", "extra", "")
 """Where depmod looks first: what an administrator added stands before what the kernel came with."""
 _LARGEST = 64 * 1024 * 1024
+"""Octets of a module; what unpacks to more is no module."""
+_LARGEST_LIST = 32 * 1024 * 1024
+_NAME = re.compile(r"[A-Za-z0-9_]{1,64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +59,11 @@ class ModuleTree:
             return cls(None, {}, frozenset())
         files: dict[str, Path] = {}
         for place in reversed(_PLACES):
-            files |= {
-                _normal(path.name.partition(".ko")[0]): path for path in _module_files(directory / place)
-            }
+            files |= dict(_module_files(directory / place))
         return cls(
             directory,
             files,
-            frozenset(_normal(Path(line).stem) for line in _lines(directory / "modules.builtin")),
+            frozenset(_normal(Path(line).stem) for line in _lines(directory, "modules.builtin")),
         )
 
     @property
@@ -127,7 +129,7 @@ class ModuleTree:
         if self.directory is None:
             return []
         matches: dict[str, None] = {}
-        for line in _lines(self.directory / "modules.alias"):
+        for line in _lines(self.directory, "modules.alias"):
             word, _, rest = line.partition(" ")
             pattern, _, name = rest.rpartition(" ")
             if word == "alias" and fnmatchcase(alias, pattern) and name in self:
@@ -137,17 +139,22 @@ class ModuleTree:
 
 def builtin_options(root: Path, release: str) -> frozenset[str]:
     """The options that are `=y` in /boot/config-RELEASE of the image, without CONFIG_; empty if unknown."""
-    path = resolve(root, f"/boot/config-{release}") or resolve(root, f"/lib/modules/{release}/config")
-    if path is None:
-        return frozenset()
-    settings = (line.partition("=") for line in _lines(path))
+    lines = _lines(root, f"/boot/config-{release}") or _lines(root, f"/lib/modules/{release}/config")
+    settings = (line.partition("=") for line in lines)
     return frozenset(key.removeprefix("CONFIG_") for key, _, value in settings if value == "y")
 
 
-def _module_files(directory: Path) -> Iterator[Path]:
+def _module_files(directory: Path) -> Iterator[tuple[str, Path]]:
+    """Name and path. Names become words of shell scripts and of paths: other than the kernel's are left out."""
     for path in sorted(directory.rglob("*.ko*")):
-        if path.name.endswith(_SUFFIXES) and not path.is_symlink() and path.is_file():
-            yield path
+        name = _normal(path.name.partition(".ko")[0])
+        if (
+            path.name.endswith(_SUFFIXES)
+            and _NAME.fullmatch(name)
+            and not path.is_symlink()
+            and path.is_file()
+        ):
+            yield name, path
 
 
 def _read_module(name: str, path: Path) -> Module:
@@ -173,16 +180,29 @@ def _read_module(name: str, path: Path) -> Module:
 
 
 def _decompressed(path: Path) -> bytes:
-    data = path.read_bytes()
-    if path.suffix == ".xz":
-        plain = lzma.LZMADecompressor().decompress(data, _LARGEST)
-    elif path.suffix == ".gz":
-        with gzip.open(path) as stream:
-            plain = stream.read(_LARGEST)
-    elif path.suffix == ".zst":
-        plain = run_zstd(["-dc", "--memory=128MB"], data)
-    else:
-        plain = data
+    """At most _LARGEST octets: what is longer is cut, and no module."""
+    if path.suffix == ".zst":
+        return _unzstd(path)
+    if path.suffix == ".gz":
+        with gzip.open(path) as packed:
+            return packed.read(_LARGEST)
+    with path.open("rb") as stream:
+        data = stream.read(_LARGEST)
+    return lzma.LZMADecompressor().decompress(data, _LARGEST) if path.suffix == ".xz" else data
+
+
+def _unzstd(path: Path) -> bytes:
+    try:
+        zstd = subprocess.Popen(
+            ["zstd", "-dcq", path], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+    except FileNotFoundError as error:
+        raise HostError(
+            "zstd isn't installed, and the image's modules need it", "apt install zstd"
+        ) from error
+    with zstd:
+        plain = zstd.stdout.read(_LARGEST) if zstd.stdout else b""
+        zstd.kill()
     return plain
 
 
@@ -199,11 +219,12 @@ def _soft_dependencies(values: list[str]) -> tuple[tuple[str, ...], tuple[str, .
     return tuple(before), tuple(after)
 
 
-def _lines(path: Path) -> list[str]:
-    try:
-        return path.read_text(errors="replace").splitlines()
-    except (FileNotFoundError, IsADirectoryError):
+def _lines(root: Path, name: str) -> list[str]:
+    """The lines of a text file of the image; none where it isn't an ordinary file of a sensible size."""
+    path = resolve(root, name)
+    if path is None or not path.is_file() or path.stat().st_size > _LARGEST_LIST:
         return []
+    return path.read_text(errors="replace").splitlines()
 
 
 def _normal(name: str) -> str:

@@ -30,6 +30,7 @@ main() {
     check_command_line
     # The NFSv4 client id is made from the host name: without one all nodes are the same client to the server.
     echo "${node:-localhost}" >/proc/sys/kernel/hostname
+    say "${node:-this node} fetches its root from $server"
     if [ "$place" = initrd ]; then
         find_card
         bring_up

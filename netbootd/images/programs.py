@@ -53,6 +53,8 @@ _LIBRARY_DIRECTORIES = (
     "/libx32",
 )
 _MOST_CONFIGURATION_FILES = 200
+_LARGEST = 32 * 1024 * 1024
+"""Octets of a program or library; a small initrd has no room for more."""
 
 
 @dataclass(slots=True)
@@ -101,7 +103,7 @@ def _add_busybox(found: Programs, libraries: "_Libraries", root: Path) -> frozen
     path = find_file(root, list(_BUSYBOXES))
     if path is None:
         return frozenset()
-    content = path.read_bytes()
+    content = _content(path)
     if not is_elf(content):
         return frozenset()
     applets = frozenset(
@@ -115,7 +117,7 @@ def _add_busybox(found: Programs, libraries: "_Libraries", root: Path) -> frozen
 
 
 def _add_program(found: Programs, libraries: "_Libraries", name: str, path: Path) -> None:
-    content = path.read_bytes()
+    content = _content(path)
     if not is_elf(content):
         raise UserError(
             f"the image's {name} ({path}) is no program but a script", "install busybox in the image"
@@ -129,11 +131,11 @@ def _add_program(found: Programs, libraries: "_Libraries", name: str, path: Path
         raise UserError(
             f"the image's {name} needs {program.interpreter}, which isn't there", "install its C library"
         )
-    found.files[_merged(program.interpreter)] = loader.read_bytes()
+    found.files[_merged(program.interpreter)] = _content(loader)
     for library, file in libraries.needed_by(path, program):
         if file == loader:  # musl: one file is both; glibc: libc names its loader
             continue
-        found.files[f"{libraries.home(program, loader)}/{library}"] = file.read_bytes()
+        found.files[f"{libraries.home(program, loader)}/{library}"] = _content(file)
 
 
 @dataclass(slots=True)
@@ -153,7 +155,7 @@ class _Libraries:
                 continue
             done.add(name)
             file = self._find(name, wanted_by, wanter, program)
-            library = read_elf(file.read_bytes())
+            library = read_elf(_content(file))
             yield PurePosixPath(name).name, file
             pending.extend((needed, file, library) for needed in library.needed)
 
@@ -163,7 +165,7 @@ class _Libraries:
             if name.startswith(("libc.so", "libc.musl")):
                 for directory in self._directories():
                     found = resolve(self.root, f"{directory}/{name}")
-                    if found is not None and read_elf(found.read_bytes()).links_with(program):
+                    if found is not None and read_elf(_content(found)).links_with(program):
                         return _merged(directory)
         return _merged("/" + str(loader.parent.relative_to(self.root)))
 
@@ -180,7 +182,7 @@ class _Libraries:
             file = resolve(self.root, candidate)
             if file is None or not file.is_file():
                 continue
-            content = file.read_bytes()
+            content = _content(file)
             if is_elf(content) and read_elf(content).links_with(program):
                 return file
         raise UserError(
@@ -205,6 +207,12 @@ class _Libraries:
         return found
 
 
+def _content(path: Path) -> bytes:
+    if path.stat().st_size > _LARGEST:
+        raise UserError(f"{path} is larger than {_LARGEST >> 20} MiB: that is no tool for a small initrd")
+    return path.read_bytes()
+
+
 def _configured(root: Path) -> list[str]:
     """The directories of ld.so.conf, its includes followed."""
     directories: list[str] = []
@@ -215,7 +223,7 @@ def _configured(root: Path) -> list[str]:
         path = resolve(root, pending.pop(0))
         if path is None or not path.is_file():
             continue
-        for line in path.read_text(errors="replace").splitlines():
+        for line in _content(path).decode(errors="replace").splitlines():
             words = line.partition("#")[0].split()
             if words[:1] == ["include"]:
                 pending += [

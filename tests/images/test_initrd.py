@@ -100,7 +100,10 @@ def test_firmware_of_a_kernel_release_stands_before_the_general_one(root: Path, 
 
 def test_a_firmware_name_that_leads_out_finds_nothing(root: Path, tmp_path: Path) -> None:
     put(tmp_path, "secret", "x")
-    put_module(root, "kernel/drivers/net/e1000", ("firmware", "../../../secret"))
+    put(root, "secret", "x")
+    put_module(
+        root, "kernel/drivers/net/e1000", ("firmware", "../../secret"), ("firmware", "../../../secret")
+    )
     assert initrd.build(root, RELEASE, tmp_path / "initrd").firmware == ()
 
 

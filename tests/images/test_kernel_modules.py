@@ -92,6 +92,39 @@ def test_links_in_the_tree_lead_nowhere(tmp_path: Path) -> None:
     assert "evil" not in tree
 
 
+@pytest.mark.parametrize("packer", ["xz", "gz", "zst"])
+@pytest.mark.needs("zstd")
+def test_a_module_that_unpacks_to_gigabytes_is_refused(tmp_path: Path, packer: str) -> None:
+    zeros = bytes(80 << 20)
+    path = tmp_path / f"lib/modules/{RELEASE}/kernel/bomb.ko.{packer}"
+    path.parent.mkdir(parents=True)
+    if packer == "zst":
+        path.write_bytes(
+            subprocess.run(["zstd", "-qc1"], input=zeros, capture_output=True, check=True).stdout
+        )
+    else:
+        path.write_bytes(gzip.compress(zeros, 1) if packer == "gz" else lzma.compress(zeros, preset=0))
+    with pytest.raises(UserError, match="can't be read"):
+        ModuleTree.of(tmp_path, RELEASE).get("bomb")
+
+
+def test_a_file_with_an_odd_name_is_no_module(tmp_path: Path) -> None:
+    put_module(tmp_path, "kernel/drivers/clk/$(reboot)")
+    put_module(tmp_path, "kernel/drivers/clk/clk-good")
+    assert ModuleTree.of(tmp_path, RELEASE).under(("kernel/drivers/clk/",)) == ["clk_good"]
+
+
+def test_lists_that_are_no_ordinary_files_are_passed_over(tmp_path: Path) -> None:
+    """A link to /dev/zero would be read for ever."""
+    put_module(tmp_path, "kernel/m", ("softdep", "pre: crypto-x"))
+    for name in ("modules.alias", "modules.builtin"):
+        (tmp_path / f"lib/modules/{RELEASE}" / name).symlink_to("/dev/zero")
+    (tmp_path / "boot").mkdir()
+    (tmp_path / f"boot/config-{RELEASE}").symlink_to("/dev/zero")
+    assert ModuleTree.of(tmp_path, RELEASE).order("m") == ["m"]
+    assert builtin_options(tmp_path, RELEASE) == frozenset()
+
+
 def test_a_kernel_without_modules_has_an_empty_tree(tmp_path: Path) -> None:
     tree = ModuleTree.of(tmp_path, RELEASE)
     assert tree.machine is None

@@ -169,6 +169,14 @@ def test_nothing_outside_the_image_is_taken(tmp_path: Path) -> None:
         programs.collect(root)
 
 
+def test_a_tool_of_absurd_size_is_refused(tmp_path: Path) -> None:
+    root = small_root(tmp_path)
+    with (root / "bin/busybox").open("r+b") as busybox:
+        busybox.truncate(1 << 40)
+    with pytest.raises(UserError, match="no tool for a small initrd"):
+        programs.collect(root)
+
+
 def test_a_script_in_place_of_a_tool_is_refused(tmp_path: Path) -> None:
     root = without_busybox(tmp_path)
     put(root, "usr/bin/ip", "#!/bin/sh\n", 0o755)
