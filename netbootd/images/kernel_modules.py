@@ -145,7 +145,7 @@ def builtin_options(root: Path, release: str) -> frozenset[str]:
 
 
 def _module_files(directory: Path) -> Iterator[tuple[str, Path]]:
-    """Name and path. Names become words of shell scripts and of paths: other than the kernel's are left out."""
+    """Name and path. Names become words of shell scripts and paths: other than the kernel's are left out."""
     for path in sorted(directory.rglob("*.ko*")):
         name = _normal(path.name.partition(".ko")[0])
         if (

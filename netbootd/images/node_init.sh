@@ -11,6 +11,7 @@
 # It needs a POSIX shell, mount, umount, cp, mkdir, rm, readlink, sleep; in the initrd also ip, insmod and
 # switch_root, else pivot_root and chroot. A step that fails is told on the console in plain words, reported
 # to the head node, and never waited for without a word: what can't be mended ends in a restart.
+# All of it is one file, because in an image it must run alone, before anything else is there.
 
 PATH=/usr/sbin:/usr/bin:/sbin:/bin
 export PATH
