@@ -25,11 +25,13 @@ help:
 # ---- demo and test ---------------------------------------------------------------------------------------
 
 venv: $(STAMP)
+	@:
 
 $(STAMP): pyproject.toml
 	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV) || \
 	    { echo 'make: python3 -m venv failed; run: apt-get install python3-venv' >&2; rm -rf $(VENV); exit 1; }
-	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+	@echo 'make: installing what pyproject.toml names into $(VENV)'
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
 	@touch $@
 
 # systemd-python is optional and comes as source: tried where it can be built, else named among what wasn't.
