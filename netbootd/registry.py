@@ -3,6 +3,8 @@
 One transaction per verb; a verb that returned is on the disk, and one that raised changed nothing. The
 daemon and netbootctl open it at the same time: WAL keeps readers and the one writer out of each other's
 way, and `version` tells a reader whether what it memoised still holds.
+
+It is longer than most modules on purpose: all that one transaction may have to look at stands in one place.
 """
 
 import secrets
