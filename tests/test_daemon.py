@@ -139,7 +139,7 @@ def test_an_address_that_does_not_fit_is_waited_out_and_stops_what_ran(lab: Lab,
     daemon.wait_for("serving 10.77.0.0/24")
     lab.ip(f"address del 10.77.0.1/24 dev {BRIDGE}")
     daemon.wait_for("is gone or has another address: its servers stop")
-    assert not lab.listens(80)
+    daemon.wait_until(lambda: not lab.listens(80), "end of the HTTP server")
     assert daemon.stop() == 0
 
 

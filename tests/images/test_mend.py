@@ -9,6 +9,8 @@ from netbootd.images import NODE_INIT_PATH, mend, node_init
 from netbootd.images.debian import MASKED
 from tests.images.roots import put, small_root
 
+pytestmark = pytest.mark.as_root("what is mended in an image is given to root")
+
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:

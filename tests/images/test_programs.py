@@ -76,6 +76,7 @@ def test_busybox_is_all_that_is_taken_where_there_is_one(tmp_path: Path) -> None
 
 
 @needs_user_namespaces
+@pytest.mark.needs("chroot")
 def test_busybox_runs_from_the_initrd(tmp_path: Path) -> None:
     where = unpack(programs.collect(small_root(tmp_path / "root")), tmp_path / "initrd")
     assert (
