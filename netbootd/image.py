@@ -31,6 +31,10 @@ class Generation:
     """What was found at import, and mended or not: one line each."""
     sha256: str = ""
     """Of the file that was imported; empty for an image that came otherwise."""
+    loaders: tuple[str, ...] = ()
+    """What the image brings in boot/loaders/: shimx64.efi, grubx64.efi … as its distribution signed them."""
+    firmware: bool = False
+    """Whether boot/firmware/ has what a Raspberry Pi's own boot loader asks for (start4.elf …)."""
 
     @property
     def root(self) -> Path:

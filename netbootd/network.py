@@ -1,7 +1,7 @@
 """A network that netbootd serves: an interface of the head node and the addresses on its wire. Pure."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
@@ -70,6 +70,8 @@ class Network:
     """Seconds, for machines from the pool; registered nodes keep theirs for ever (their root hangs on it)."""
     http_port: int = 80
     router_advertisement: bool = True
+    options: Mapping[int, bytes] = field(default_factory=dict, hash=False)
+    """DHCP options for all machines of the network, by number, encoded."""
 
     @property
     def server(self) -> IPv4Address:

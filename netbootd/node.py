@@ -1,7 +1,8 @@
 """A node: a registered machine. Pure values, validated once, here."""
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from ipaddress import IPv4Address
 from itertools import product
@@ -76,6 +77,12 @@ class Node:
     profile: str | None = None
     serial: str | None = None
     kernel_args: str = ""
+    loader: str | None = None
+    """What its firmware is given first where it can choose: ipxe, grub …; None leaves it to the firmware."""
+    eeprom_update: bool = False
+    """Whether a Raspberry Pi is handed a new boot loader for its EEPROM when it asks."""
+    dhcp_options: Mapping[int, bytes] = field(default_factory=dict, hash=False)
+    """DHCP options that an admin set for it, by number, encoded; they win over what netbootd would send."""
 
     @property
     def mac(self) -> Mac:

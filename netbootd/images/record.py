@@ -17,7 +17,8 @@ FILE_NAME = "generation.json"
 _MOST_OCTETS = 1 << 20
 _FROM_ITS_PLACE = frozenset({"image", "number", "directory"})
 _NUMBERS = frozenset({"size"})
-_LISTS = frozenset({"remarks"})
+_LISTS = frozenset({"remarks", "loaders"})
+_FLAGS = frozenset({"firmware"})
 
 
 def write(path: Path, generation: Generation) -> None:
@@ -68,6 +69,9 @@ def _checked(path: Path, key: str, value: object) -> object:
             return tuple(value)
     elif key in _NUMBERS:
         if isinstance(value, int) and not isinstance(value, bool):
+            return value
+    elif key in _FLAGS:
+        if isinstance(value, bool):
             return value
     elif isinstance(value, str):
         return value
