@@ -211,7 +211,7 @@ class Daemon:
             generation = self._head.generation(node.image, None) if node and node.image else None
         except (NetbootdError, OSError) as error:
             return Wait(reason=f"its image can't be read: {error}")
-        return policy.decide(client, node, network, generation)
+        return policy.decide(client, node, network, generation, self._head.has_loader)
 
     def _tftp_ended(self, transfer: Transfer) -> None:
         """A transfer that broke off is worth a line; the shelf has told of the rest."""

@@ -29,7 +29,7 @@ from netbootd.stage import Event, Level, Stage
 
 @dataclass(slots=True)
 class HeadNode:
-    """What this head node has, as the boot decisions may look at it (boot.assets.View)."""
+    """What this head node has, as the boot decisions may look at it (boot.visit.View)."""
 
     registry: Registry
     store: ImageStore
@@ -38,6 +38,14 @@ class HeadNode:
     def node_by_mac(self, mac: Mac) -> Node | None:
         """The node with this card."""
         return self.registry.node_by_mac(mac)
+
+    def node_by_address(self, address: IPv4Address) -> Node | None:
+        """The node with this address."""
+        return self.registry.node_by_address(address)
+
+    def node_by_serial(self, serial: str) -> Node | None:
+        """The node whose board has this serial number."""
+        return self.registry.node_by_serial(serial)
 
     def network_of(self, address: IPv4Address) -> Network | None:
         """The network that an address lies in."""
@@ -50,6 +58,10 @@ class HeadNode:
     def loader(self, name: str) -> Path | None:
         """Where this machine has the loader."""
         return next((path for path in LOADERS[name].paths if path.is_file()), None)
+
+    def has_loader(self, name: str) -> bool:
+        """Whether this machine has the loader."""
+        return self.loader(name) is not None
 
 
 class Shelf:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from netbootd.node import Mac
 
 OPTION_PARAMETER_REQUEST_LIST = 55
+OPTION_MAXIMUM_SIZE = 57
 OPTION_VENDOR_CLASS = 60
 OPTION_USER_CLASS = 77
 OPTION_CLIENT_ARCHITECTURE = 93
@@ -19,6 +20,8 @@ class Client:
 
     `architectures` is option 93 (RFC 4578 2.1: one number or several); `uuid` option 97 raw, its type octet
     first; `user_classes` option 77 with RFC 3004's lengths taken off, or whole where there are none (iPXE).
+    `maximum_size` is option 57 in octets. `sent`: the numbers of all options, in their order: some firmware
+    is known by nothing else.
     """
 
     mac: Mac
@@ -28,6 +31,8 @@ class Client:
     uuid: bytes = b""
     parameter_request_list: tuple[int, ...] = ()
     ipxe_options: bool = False
+    maximum_size: int | None = None
+    sent: tuple[int, ...] = ()
 
     @property
     def architecture(self) -> int | None:
@@ -39,6 +44,7 @@ def from_dhcp(mac: Mac, options: Mapping[int, bytes]) -> Client:
     """Read a request's options (whole, RFC 3396 pieces joined). What is malformed counts as not sent."""
     arch = options.get(OPTION_CLIENT_ARCHITECTURE, b"")
     uuid = options.get(OPTION_CLIENT_UUID, b"")
+    size = options.get(OPTION_MAXIMUM_SIZE, b"")
     return Client(
         mac=mac,
         architectures=tuple(int.from_bytes(arch[i : i + 2], "big") for i in range(0, len(arch) - 1, 2)),
@@ -47,6 +53,8 @@ def from_dhcp(mac: Mac, options: Mapping[int, bytes]) -> Client:
         uuid=uuid if len(uuid) == 17 else b"",
         parameter_request_list=tuple(options.get(OPTION_PARAMETER_REQUEST_LIST, b"")),
         ipxe_options=OPTION_IPXE in options,
+        maximum_size=int.from_bytes(size, "big") if len(size) == 2 else None,
+        sent=tuple(options),
     )
 
 

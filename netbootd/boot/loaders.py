@@ -13,6 +13,9 @@ class Loader:
     paths: tuple[Path, ...]
 
 
+CHOICES = ("ipxe", "grub", "shim", "pxelinux")
+"""What an admin may choose for a node (`loader`), where its firmware can be given it."""
+
 LOADERS: dict[str, Loader] = {
     loader.name: loader
     for loader in (

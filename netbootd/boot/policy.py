@@ -1,21 +1,33 @@
 """What is announced to a client: the first of the two boot decisions."""
 
+from collections.abc import Callable
+
 from netbootd.boot.answer import Decision, Ignore, LocalBoot, Wait
 from netbootd.boot.client import Client
 from netbootd.boot.firmware import recognise
-from netbootd.boot.firmware.family import Family
+from netbootd.boot.firmware.family import Booting, Family
 from netbootd.image import Generation
 from netbootd.network import DhcpMode, Network
 from netbootd.node import Node, RootMode
 
 
-def decide(client: Client, node: Node | None, network: Network, generation: Generation | None) -> Decision:
-    """`generation`: the current one of the node's image, None where there is no image."""
+def decide(
+    client: Client,
+    node: Node | None,
+    network: Network,
+    generation: Generation | None,
+    has_loader: Callable[[str], bool],
+) -> Decision:
+    """What `client` is told on `network`.
+
+    `generation`: the current one of the node's image, None where there is no image. `has_loader` tells by
+    its name (boot.loaders) whether a loader is installed.
+    """
     if network.dhcp is DhcpMode.OFF:
         return Ignore(reason=f"DHCP is off on {network.interface}")
     family = recognise(client)
     if node is not None:
-        return _for_node(client, node, network, generation, family)
+        return _for_node(client, node, network, generation, family, has_loader)
     if network.pool is None:
         return Ignore(reason=f"{client.mac} isn't registered, and {network.interface} has no pool")
     firmware = family.name if family else ""
@@ -23,7 +35,12 @@ def decide(client: Client, node: Node | None, network: Network, generation: Gene
 
 
 def _for_node(
-    client: Client, node: Node, network: Network, generation: Generation | None, family: Family | None
+    client: Client,
+    node: Node,
+    network: Network,
+    generation: Generation | None,
+    family: Family | None,
+    has_loader: Callable[[str], bool],
 ) -> Decision:
     if node.address not in network.subnet:
         return Ignore(reason=f"{node.name} is on another wire: {node.address} lies outside {network.subnet}")
@@ -38,4 +55,6 @@ def _for_node(
     if node.root is not RootMode.OVERLAY:
         hint = f"`netbootctl node set {node.name} --root overlay`"
         return Wait(firmware=family.name, reason=f"root mode {node.root} isn't in this version yet; {hint}")
-    return family.announce(client, network)
+    return family.announce(
+        Booting(client=client, node=node, network=network, generation=generation, has_loader=has_loader)
+    )

@@ -58,7 +58,7 @@ class Trace:
         client = from_dhcp(request.chaddr, request.options)
         node = self.view.node_by_mac(client.mac)
         generation = self.view.generation(node.image, None) if node and node.image else None
-        decision = decide(client, node, network, generation)
+        decision = decide(client, node, network, generation, self.view.has_loader)
         found = answer(request, decision, node, network, self._leases(network), self.now)
         asked = options.describe(options.Option.MESSAGE_TYPE, bytes([request.type or 0]))
         step: Step = {"kind": "dhcp", "asks": asked, "mac": client.mac, "node": node.name if node else None}

@@ -17,7 +17,7 @@ from typing import Protocol
 
 from netbootd.boot.answer import Decision, Ignore
 from netbootd.boot.client import Client, from_dhcp
-from netbootd.boot.firmware import recognise
+from netbootd.boot.firmware import begins_boot
 from netbootd.dhcp import destination, options, wire
 from netbootd.dhcp.destination import SERVER_PORT, Way
 from netbootd.dhcp.leasebook import LeaseBook
@@ -233,7 +233,7 @@ _STAGES = {MessageType.DISCOVER: Stage.DISCOVER, MessageType.REQUEST: Stage.REQU
 
 def _stage_asked(exchange: _Exchange) -> Stage | None:
     """None where a node's operating system asks, with its boot behind it: that begins no other boot."""
-    if exchange.node and recognise(exchange.client) is None:
+    if exchange.node and not begins_boot(exchange.client):
         return None
     return _STAGES.get(exchange.request.type) if exchange.request.type else None
 

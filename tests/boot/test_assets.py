@@ -31,6 +31,12 @@ class _View:
     def node_by_mac(self, mac: Mac) -> Node | None:
         return self.node if mac in self.node.macs else None
 
+    def node_by_address(self, address: IPv4Address) -> Node | None:
+        return self.node if address == self.node.address else None
+
+    def node_by_serial(self, serial: str) -> Node | None:
+        return self.node if serial == self.node.serial else None
+
     def network_of(self, address: IPv4Address) -> Network | None:
         return NETWORK if address in NETWORK.subnet else None
 

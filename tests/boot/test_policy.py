@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from netbootd.boot.answer import Ignore, LocalBoot, NetBoot, Wait
+from netbootd.boot import policy
+from netbootd.boot.answer import Decision, Ignore, LocalBoot, NetBoot, Wait
 from netbootd.boot.client import Client, from_dhcp
-from netbootd.boot.policy import decide
 from netbootd.image import Generation
 from netbootd.network import AddressRange, DhcpMode, Network
 from netbootd.node import Mac, Node, RootMode
@@ -29,6 +29,11 @@ GENERATION = Generation(
 )
 PXE = "PXEClient:Arch:00000:UNDI:002001"
 SCRIPT = "http://10.77.0.1/boot/52-54-00-00-00-01/boot.ipxe"
+
+
+def decide(client: Client, node: Node | None, network: Network, generation: Generation | None) -> Decision:
+    """On a head node that has every loader."""
+    return policy.decide(client, node, network, generation, lambda _: True)
 
 
 def _client(vendor_class: str = PXE, **more: object) -> Client:

@@ -70,7 +70,7 @@ def request(
 
 def decide(client: Client, node: Node | None, network: Network) -> Decision:
     """What netbootd's own policy says to a client; nodes have an image."""
-    return policy.decide(client, node, network, GENERATION if node else None)
+    return policy.decide(client, node, network, GENERATION if node else None, lambda _: True)
 
 
 def ask(

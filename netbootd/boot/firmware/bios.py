@@ -6,8 +6,7 @@ offer (PXE 2.1, 2.2.3).
 
 from netbootd.boot.answer import NetBoot
 from netbootd.boot.client import OPTION_VENDOR_CLASS, Client
-from netbootd.boot.firmware.family import PXE_CLIENT, USE_THE_BOOTFILE, Family, is_pxe
-from netbootd.network import Network
+from netbootd.boot.firmware.family import PXE_CLIENT, USE_THE_BOOTFILE, Booting, Family, is_pxe
 
 LOADER = "undionly.kpxe"
 
@@ -16,10 +15,10 @@ def _recognises(client: Client) -> bool:
     return is_pxe(client) and client.architecture in (None, 0)
 
 
-def _announce(client: Client, network: Network) -> NetBoot:
+def _announce(booting: Booting) -> NetBoot:
     return NetBoot(
         firmware="bios",
-        server=network.server,
+        server=booting.network.server,
         bootfile=f"loaders/{LOADER}",
         reason="a BIOS PXE ROM gets iPXE",
         options={OPTION_VENDOR_CLASS: PXE_CLIENT.encode(), 43: USE_THE_BOOTFILE},

@@ -1,11 +1,14 @@
-"""What a family of firmware is to the boot decision."""
+"""What a family of firmware is to the boot decisions."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from netbootd.boot.answer import LocalBoot, NetBoot, Wait
+from netbootd.boot.answer import LocalBoot, Located, NetBoot, Wait
 from netbootd.boot.client import Client
+from netbootd.boot.visit import Visit
+from netbootd.image import Generation
 from netbootd.network import Network
+from netbootd.node import Node
 
 PXE_CLIENT = "PXEClient"
 USE_THE_BOOTFILE = bytes((6, 1, 8, 255))
@@ -15,13 +18,42 @@ Goes with option 60 `PXEClient`: with 60 alone, EDK2 asks on port 4011 (PxeBcDhc
 """
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Booting:
+    """A node that should boot `generation`, and asks from `network`. `has_loader`: is it on this machine?"""
+
+    client: Client
+    node: Node
+    network: Network
+    generation: Generation
+    has_loader: Callable[[str], bool]
+
+
+def _nothing(_visit: Visit) -> None:
+    return None
+
+
+def _unknown(_client: Client) -> None:
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class Family:
-    """`announce` says what one of this family, known to be a node that should boot, is told."""
+    """One family of firmware, or of what runs in its place.
+
+    `announce` says what one of this family, known to be a node that should boot, is told. `locate` answers
+    for the paths that it makes up by itself, None where a path isn't its own. `serial` reads a board's serial
+    number off its request. `behind_proxy`: whether it takes what a proxyDHCP server offers beside another
+    server's address. `begins_boot` is false for an operating system: its DISCOVER is no power-on.
+    """
 
     name: str
     recognises: Callable[[Client], bool]
-    announce: Callable[[Client, Network], NetBoot | LocalBoot | Wait]
+    announce: Callable[[Booting], NetBoot | LocalBoot | Wait]
+    locate: Callable[[Visit], Located | None] = _nothing
+    serial: Callable[[Client], str | None] = _unknown
+    behind_proxy: bool = True
+    begins_boot: bool = True
 
 
 def is_pxe(client: Client) -> bool:

@@ -7,8 +7,7 @@ which has just loaded it and so is known to work.
 
 from netbootd.boot.answer import NetBoot, Wait
 from netbootd.boot.client import OPTION_VENDOR_CLASS, Client
-from netbootd.boot.firmware.family import PXE_CLIENT, USE_THE_BOOTFILE, Family, is_pxe
-from netbootd.network import Network
+from netbootd.boot.firmware.family import PXE_CLIENT, USE_THE_BOOTFILE, Booting, Family, is_pxe
 
 BIOS = 0
 LOADERS = {7: "snponly.efi", 9: "snponly.efi"}
@@ -18,15 +17,16 @@ def _recognises(client: Client) -> bool:
     return is_pxe(client) and client.architecture not in (None, BIOS)
 
 
-def _announce(client: Client, network: Network) -> NetBoot | Wait:
-    loader = LOADERS.get(client.architecture or 0)
+def _announce(booting: Booting) -> NetBoot | Wait:
+    architecture = booting.client.architecture
+    loader = LOADERS.get(architecture or 0)
     if loader is None:
-        return Wait(firmware="uefi", reason=f"option 93 is {client.architecture}: no loader is known for it")
+        return Wait(firmware="uefi", reason=f"option 93 is {architecture}: no loader is known for it")
     return NetBoot(
         firmware="uefi",
-        server=network.server,
+        server=booting.network.server,
         bootfile=f"loaders/{loader}",
-        reason=f"UEFI (option 93 is {client.architecture}) gets iPXE",
+        reason=f"UEFI (option 93 is {architecture}) gets iPXE",
         options={OPTION_VENDOR_CLASS: PXE_CLIENT.encode(), 43: USE_THE_BOOTFILE},
     )
 

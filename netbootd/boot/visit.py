@@ -1,0 +1,99 @@
+"""Who asks for a path, what may be looked up for it, and what every boot configuration is rendered from."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+from pathlib import Path
+from typing import Protocol
+
+from netbootd.boot.answer import Located, NotFound, Rendered
+from netbootd.boot.cmdline import Exported, command_line
+from netbootd.errors import UserError
+from netbootd.image import Generation
+from netbootd.network import Network
+from netbootd.node import Mac, Node
+from netbootd.stage import Stage
+
+
+class View(Protocol):
+    """What the boot decisions may look up."""
+
+    def node_by_mac(self, mac: Mac) -> Node | None:
+        """The node with this card."""
+
+    def node_by_address(self, address: IPv4Address) -> Node | None:
+        """The node with this address."""
+
+    def node_by_serial(self, serial: str) -> Node | None:
+        """The node whose board has this serial number."""
+
+    def network_of(self, address: IPv4Address) -> Network | None:
+        """The network that an address lies in."""
+
+    def generation(self, image: str, number: int | None) -> Generation | None:
+        """A generation of an image, the current one where `number` is None."""
+
+    def loader(self, name: str) -> Path | None:
+        """Where this machine has the loader."""
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """One request for a path. `parts`: the path's, without empty ones; `peer` is the client's address."""
+
+    parts: tuple[str, ...]
+    peer: IPv4Address
+    view: View
+    exported: Exported
+
+    @property
+    def node(self) -> Node | None:
+        """Who asks, by the address that it has."""
+        return self.view.node_by_address(self.peer)
+
+
+def rendered(visit: Visit, node: Node | None, template: str) -> Located:
+    """The configuration that `template` makes for `node`: NotFound, with the reason, where it has nothing."""
+    if node is None:
+        return NotFound(reason="it is nobody's: no node is known by that path or address")
+    variables = kernel_of(visit, node)
+    if isinstance(variables, NotFound):
+        return variables
+    return Rendered(template=template, variables=variables, stage=Stage.CONFIG)
+
+
+def kernel_of(visit: Visit, node: Node) -> Mapping[str, object] | NotFound:
+    """What a configuration is made of: `node`, `network`, `generation`, `command_line`.
+
+    `path` is where kernel and initrd are for both doors, without a slash at either end; `files` is its URL.
+    """
+    network = visit.view.network_of(node.address)
+    if network is None:
+        return NotFound(
+            reason=f"{node.name}'s address {node.address} lies in no network served", missing=True
+        )
+    generation = visit.view.generation(node.image, None) if node.image else None
+    if generation is None:
+        what = (
+            f"image {node.image!r} of {node.name} has no generation"
+            if node.image
+            else f"{node.name} has no image"
+        )
+        return NotFound(reason=f"{what}; `netbootctl image list` shows those there are", missing=True)
+    path = f"images/{generation.image}/{generation.number}"
+    return {
+        "node": node,
+        "network": network,
+        "generation": generation,
+        "path": path,
+        "files": f"{network.http}/{path}",
+        "command_line": command_line(node, generation, network, visit.exported),
+    }
+
+
+def mac_in(text: str) -> Mac | None:
+    """A MAC address in a path, None for anything else."""
+    try:
+        return Mac(text)
+    except UserError:
+        return None
