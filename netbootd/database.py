@@ -2,7 +2,7 @@
 
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -12,11 +12,15 @@ PATIENCE = 10.0
 """Seconds that a writer waits for another one; each verb takes milliseconds."""
 
 
-def open_durable(path: Path, version: int, schema: str, patience: float = PATIENCE) -> sqlite3.Connection:
+def open_durable(
+    path: Path, version: int, schema: str, upgrades: Mapping[int, str], patience: float = PATIENCE
+) -> sqlite3.Connection:
     """Open or create the file so that a transaction that returned is on the disk.
 
     `schema` makes a new file's tables, its statements ended by `;` and a line break; `version` (1 and up) is
-    kept in the file. Raises HostError for a file that can't be opened, is no database, or is newer than us.
+    kept in the file. A file of an older version is brought to ours by `upgrades`, in one transaction: from
+    version n to n + 1 by the statements at n. Raises HostError for a file that can't be opened, is no
+    database, or is newer than us.
     """
     try:
         path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
@@ -25,7 +29,7 @@ def open_durable(path: Path, version: int, schema: str, patience: float = PATIEN
             db.execute("PRAGMA journal_mode = WAL")
             db.execute("PRAGMA synchronous = FULL")
             db.execute("PRAGMA foreign_keys = ON")
-            found = _ensure_schema(db, version, schema)
+            found = _ensure_schema(db, version, schema, upgrades)
     except (PermissionError, sqlite3.OperationalError) as error:
         mine = os.geteuid() == 0
         hint = f"give it to the owner of {path.parent}" if mine else "run as root, or as the daemon's user"
@@ -82,19 +86,21 @@ def as_owner_of(directory: Path) -> Iterator[None]:
         os.seteuid(0)
 
 
-def _ensure_schema(db: sqlite3.Connection, version: int, schema: str) -> int:
-    if (there := db.execute("PRAGMA user_version").fetchone()[0]) != 0:
+def _ensure_schema(db: sqlite3.Connection, version: int, schema: str, upgrades: Mapping[int, str]) -> int:
+    """Make or upgrade the tables; returns the version that they have then."""
+    if (there := db.execute("PRAGMA user_version").fetchone()[0]) >= version:
         return int(there)  # without waiting for anybody who is writing
     db.execute("BEGIN IMMEDIATE")
     try:
         found: int = db.execute("PRAGMA user_version").fetchone()[0]
-        if found == 0:
-            for statement in schema.split(";\n"):
-                if statement.strip():
-                    db.execute(statement)
+        steps = [upgrades[n] for n in range(found, version)] if found else [schema]
+        for statement in (each for step in steps for each in step.split(";\n")):
+            if statement.strip():
+                db.execute(statement)
+        if steps:
             db.execute(f"PRAGMA user_version = {version:d}")
         db.execute("COMMIT")
     finally:
         if db.in_transaction:
             db.execute("ROLLBACK")
-    return found
+    return max(found, version)

@@ -119,6 +119,22 @@ def serial_number(text: str) -> str:
     return serial
 
 
+def same_serial(known: str | None, told: str) -> bool:
+    """Whether both mean one board: a Raspberry Pi has 16 digits, and tells the last eight when it boots.
+
+    Option 97 and the directory that a Pi asks for have the low 32 bits (rpi-eeprom issue 563); /proc/cpuinfo
+    and the label have all.
+    """
+    if known is None or known == told:
+        return known == told
+    long, short = (known, told) if len(known) > len(told) else (told, known)
+    return len(long) == 16 and len(short) == 8 and long.endswith(short) and _is_hex(long)
+
+
+def _is_hex(text: str) -> bool:
+    return all(c in "0123456789abcdef" for c in text)
+
+
 def expand_names(text: str) -> list[str]:
     """`n[01-03,7]` -> n01 n02 n03 n7, in that order; several brackets multiply. Each is a valid host name.
 

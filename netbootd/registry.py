@@ -21,27 +21,26 @@ from netbootd import database
 from netbootd.errors import UserError
 from netbootd.lease import Lease, LeaseState
 from netbootd.network import Network, network_of
-from netbootd.node import Mac, Node, RootMode
+from netbootd.node import Mac, Node, RootMode, same_serial
+from netbootd.settings import COLUMNS, NOTHING_SET, Settings, changed_options, stored
 
-SCHEMA = 1
+__all__ = ["NodeRequest", "Profile", "Registry", "Settings"]
+
+SCHEMA = 2
+UPGRADES = {
+    1: "".join(
+        f"""
+        ALTER TABLE {table} ADD COLUMN loader TEXT;
+        ALTER TABLE {table} ADD COLUMN eeprom_update INTEGER CHECK (eeprom_update IN (0, 1));
+        ALTER TABLE {table} ADD COLUMN dhcp_options TEXT;
+        """
+        for table in ("profile", "node")
+    )
+    + "CREATE INDEX node_serial ON node (substr(serial, -8))"
+}
+"""How a registry of an older version gets what schema.sql gives a new one."""
 DEEPEST_PROFILE = 16
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """What a node or a profile says itself; None leaves it to the profile above, then to the default."""
-
-    image: str | None = None
-    root: RootMode | None = None
-    kernel_args: str | None = None
-
-    def over(self, other: "Settings") -> "Settings":
-        """These settings, with what they leave open taken from `other`."""
-        return Settings(
-            image=self.image if self.image is not None else other.image,
-            root=self.root if self.root is not None else other.root,
-            kernel_args=self.kernel_args if self.kernel_args is not None else other.kernel_args,
-        )
+_SETTINGS = ", ".join(COLUMNS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +52,7 @@ class NodeRequest:
     address: IPv4Address | None = None
     serial: str | None = None
     profile: str | None = None
-    settings: Settings = Settings()
+    settings: Settings = NOTHING_SET
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +61,7 @@ class Profile:
 
     name: str
     parent: str | None = None
-    settings: Settings = Settings()
+    settings: Settings = NOTHING_SET
 
 
 class Registry:
@@ -81,7 +80,7 @@ class Registry:
         `patience`: seconds that a verb waits while somebody else writes, before it raises HostError.
         """
         schema = files("netbootd").joinpath("schema.sql").read_text()
-        return cls(database.open_durable(path, SCHEMA, schema, patience))
+        return cls(database.open_durable(path, SCHEMA, schema, UPGRADES, patience))
 
     def close(self) -> None:
         """Close the file."""
@@ -123,15 +122,15 @@ class Registry:
         return next(iter(self._select("WHERE node.address = ? ORDER BY position", int(address))), None)
 
     def node_by_serial(self, serial: str) -> Node | None:
-        """The node whose board has this serial number."""
-        return next(iter(self._select("WHERE node.serial = ? ORDER BY position", serial)), None)
+        """The node whose board has this serial number, or its last eight digits (see same_serial)."""
+        where = "WHERE substr(node.serial, -8) = ? ORDER BY position"
+        return next((n for n in self._select(where, serial[-8:]) if same_serial(n.serial, serial)), None)
 
     def own_settings(self, name: str) -> Settings:
         """What the node says itself, without its profile's."""
         self.node(name)
-        return _settings(
-            *self._db.execute("SELECT image, root, kernel_args FROM node WHERE name = ?", (name,)).fetchone()
-        )
+        query = f"SELECT {_SETTINGS} FROM node WHERE name = ?"  # noqa: S608 (our columns)
+        return Settings.of_row(self._rows(query, name)[0])
 
     def add_nodes(
         self, requests: Sequence[NodeRequest], networks: tuple[Network, ...], reserved: Mapping[str, str]
@@ -151,17 +150,15 @@ class Registry:
                 self._check_address(address, networks, request.name)
                 self._check_profile(request.profile)
                 row = db.execute(
-                    "INSERT INTO node (name, address, machine_id, serial, profile, image, root, kernel_args)"
-                    " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                    f"INSERT INTO node (name, address, machine_id, serial, profile, {_SETTINGS})"  # noqa: S608 (our columns)
+                    f" VALUES (?, ?, ?, ?, ?{', ?' * len(COLUMNS)})",
                     (
                         request.name,
                         int(address),
                         _machine_id(),
                         self._free_serial(request.serial, request.name),
                         request.profile,
-                        request.settings.image,
-                        request.settings.root,
-                        request.settings.kernel_args,
+                        *request.settings.row,
                     ),
                 )
                 assert row.lastrowid is not None  # noqa: S101 (an INSERT into a rowid table always has one)
@@ -169,9 +166,11 @@ class Registry:
         return [self.node(request.name) for request in requests]
 
     def set_node(self, name: str, changes: Mapping[str, Any], networks: tuple[Network, ...]) -> Node:
-        """Change a node. Keys: `macs`, `address`, `serial`, `profile`, `image`, `root`, `kernel_args`.
+        """Change a node. Keys: `macs`, `address`, `serial`, `profile`, and the settings' names.
 
-        None takes the node's own value away: its profile's holds again. Raises UserError as add_nodes.
+        None takes the node's own value away: its profile's holds again. `dhcp_options` are laid over those
+        that it has, and None in the place of an option's octets takes that one away. Raises UserError as
+        add_nodes.
         """
         with self._transaction() as db:
             self.node(name)
@@ -188,13 +187,38 @@ class Registry:
                         db.execute(
                             "UPDATE node SET serial = ? WHERE id = ?", (self._free_serial(value, name), row)
                         )
-                    case "profile" | "image" | "root" | "kernel_args":
-                        if key == "profile":
-                            self._check_profile(value)
-                        db.execute(f"UPDATE node SET {key} = ? WHERE id = ?", (value, row))  # noqa: S608 (key is one of four)
+                    case "profile":
+                        self._check_profile(value)
+                        db.execute("UPDATE node SET profile = ? WHERE id = ?", (value, row))
+                    case _ if key in COLUMNS:
+                        given = value
+                        if key == "dhcp_options" and value is not None:
+                            given = changed_options(self.own_settings(name).dhcp_options, value)
+                        db.execute(f"UPDATE node SET {key} = ? WHERE id = ?", (stored(key, given), row))  # noqa: S608 (key is a column of ours)
                     case _:
                         raise UserError(f"a node has no setting {key!r}")
         return self.node(name)
+
+    def learn_serial(self, name: str, serial: str) -> bool:
+        """Note the serial number that a node's board told of itself; returns whether it was news.
+
+        Cheap, and without a transaction, where it is known. Raises UserError, and changes nothing, where the
+        node's board should have another serial number, or another node has this one.
+        """
+        rows = self._rows("SELECT serial FROM node WHERE name = ?", name)
+        if not rows or same_serial(rows[0][0], serial):
+            return False
+        if rows[0][0] is not None:
+            raise UserError(
+                f"{name} has serial {rows[0][0]}, and its board says {serial}",
+                f"if that is right: `netbootctl node set {name} --serial {serial}`",
+            )
+        with self._transaction() as db:
+            db.execute(
+                "UPDATE node SET serial = ? WHERE name = ? AND serial IS NULL",
+                (self._free_serial(serial, name), name),
+            )
+        return True
 
     def rename_node(self, old: str, new: str, reserved: Mapping[str, str]) -> Node:
         """Give a node another name; its address, machine-id and keys stay. Raises UserError."""
@@ -216,18 +240,20 @@ class Registry:
 
     def profiles(self) -> list[Profile]:
         """All profiles by name."""
-        rows = self._rows("SELECT name, parent, image, root, kernel_args FROM profile ORDER BY name")
-        return [Profile(name=name, parent=parent, settings=_settings(*rest)) for name, parent, *rest in rows]
+        rows = self._rows(f"SELECT name, parent, {_SETTINGS} FROM profile ORDER BY name")  # noqa: S608 (our columns)
+        return [
+            Profile(name=name, parent=parent, settings=Settings.of_row(rest)) for name, parent, *rest in rows
+        ]
 
     def put_profile(self, profile: Profile) -> None:
         """Add a profile, or replace the one of that name. Raises UserError for a parent that can't be one."""
         with self._transaction() as db:
             self._check_profile(profile.parent)
+            updates = ", ".join(f"{column} = excluded.{column}" for column in ("parent", *COLUMNS))
             db.execute(
-                "INSERT INTO profile VALUES (?, ?, ?, ?, ?) ON CONFLICT (name) DO UPDATE SET"
-                " parent = excluded.parent, image = excluded.image, root = excluded.root,"
-                " kernel_args = excluded.kernel_args",
-                (profile.name, profile.parent, *_row(profile.settings)),
+                f"INSERT INTO profile (name, parent, {_SETTINGS}) VALUES (?, ?{', ?' * len(COLUMNS)})"  # noqa: S608 (our columns)
+                f" ON CONFLICT (name) DO UPDATE SET {updates}",
+                (profile.name, profile.parent, *profile.settings.row),
             )
             parents = dict(db.execute("SELECT name, parent FROM profile").fetchall())
             name: str | None = profile.name
@@ -323,7 +349,7 @@ class Registry:
 
     def _select(self, where: str, *values: str | int) -> list[Node]:
         rows = self._rows(
-            "SELECT node.name, mac, address, machine_id, serial, profile, image, root, kernel_args"  # noqa: S608 (`where` is ours)
+            f"SELECT node.name, mac, address, machine_id, serial, profile, {_SETTINGS}"  # noqa: S608 (`where` is ours)
             f" FROM node JOIN mac ON mac.node = node.id {where}",
             *values,
         )
@@ -332,7 +358,7 @@ class Registry:
             if name in nodes:
                 nodes[name] = _with_mac(nodes[name], mac)
                 continue
-            settings = _settings(*own).over(self._inherited(profile))
+            settings = Settings.of_row(own).over(self._inherited(profile))
             nodes[name] = Node(
                 name=name,
                 macs=(Mac(mac),),
@@ -343,6 +369,9 @@ class Registry:
                 image=settings.image,
                 root=settings.root or RootMode.OVERLAY,
                 kernel_args=settings.kernel_args or "",
+                loader=settings.loader,
+                eeprom_update=bool(settings.eeprom_update),
+                dhcp_options=settings.dhcp_options,
             )
         return list(nodes.values())
 
@@ -403,13 +432,15 @@ class Registry:
 
     def _free_serial(self, serial: str | None, name: str) -> str | None:
         if serial is not None:
-            row = self._db.execute(
-                "SELECT name FROM node WHERE serial = ? AND name <> ?", (serial, name)
-            ).fetchone()
-            if row:
-                raise UserError(
-                    f"serial {serial} belongs to node {row[0]!r} already", "check the board's label"
-                )
+            rows = self._db.execute(
+                "SELECT name, serial FROM node WHERE substr(serial, -8) = ? AND name <> ?",
+                (serial[-8:], name),
+            ).fetchall()
+            for other, taken in rows:
+                if same_serial(taken, serial):
+                    raise UserError(
+                        f"serial {serial} belongs to node {other!r} already", "check the board's label"
+                    )
         return serial
 
     def _put_macs(self, node: int, macs: tuple[Mac, ...], name: str) -> None:
@@ -439,14 +470,6 @@ class Registry:
             f"no address is left in {', '.join(str(span) for _, span in ranges)}",
             "pass --ip, or widen `range` in netbootd.toml",
         )
-
-
-def _settings(image: str | None, root: str | None, kernel_args: str | None) -> Settings:
-    return Settings(image=image, root=RootMode(root) if root else None, kernel_args=kernel_args)
-
-
-def _row(settings: Settings) -> tuple[str | None, str | None, str | None]:
-    return settings.image, settings.root, settings.kernel_args
 
 
 def _with_mac(node: Node, mac: str) -> Node:

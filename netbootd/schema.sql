@@ -6,7 +6,10 @@ CREATE TABLE profile (
     parent      TEXT REFERENCES profile (name) ON UPDATE CASCADE,
     image       TEXT,
     root        TEXT CHECK (root IN ('overlay', 'persistent', 'ram')),
-    kernel_args TEXT
+    kernel_args TEXT,
+    loader      TEXT,
+    eeprom_update INTEGER CHECK (eeprom_update IN (0, 1)),
+    dhcp_options  TEXT                            -- JSON: option number -> its octets in hexadecimal
 ) STRICT;
 
 -- A setting that is NULL comes from the profile, then from the default.
@@ -19,8 +22,14 @@ CREATE TABLE node (
     profile     TEXT REFERENCES profile (name) ON UPDATE CASCADE,
     image       TEXT,
     root        TEXT CHECK (root IN ('overlay', 'persistent', 'ram')),
-    kernel_args TEXT
+    kernel_args TEXT,
+    loader      TEXT,
+    eeprom_update INTEGER CHECK (eeprom_update IN (0, 1)),
+    dhcp_options  TEXT                            -- JSON: option number -> its octets in hexadecimal
 ) STRICT;
+
+-- By the last eight digits: a Raspberry Pi tells no more of its serial number when it boots.
+CREATE INDEX node_serial ON node (substr(serial, -8));
 
 CREATE TABLE mac (
     mac         TEXT PRIMARY KEY,

@@ -22,7 +22,7 @@ LIBRARY_OWNERS = {
     "click": {"netbootd.ctl"},
     "rich": {"netbootd.ctl"},
 }
-MODEL = {"errors", "node", "network", "image", "lease", "stage", "asset", "toml_lines"}
+MODEL = {"errors", "node", "network", "image", "lease", "settings", "stage", "asset", "toml_lines"}
 PURE = {
     *(f"netbootd.{name}" for name in MODEL),
     "netbootd.boot",
@@ -30,6 +30,7 @@ PURE = {
     "netbootd.dhcp.reservation",
     "netbootd.dhcp.leasebook",
     "netbootd.dhcp.destination",
+    "netbootd.dhcp.selection",
     "netbootd.dhcp.throttle",
     "netbootd.tftp.options",
     "netbootd.tftp.session",

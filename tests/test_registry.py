@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -9,16 +10,18 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from ipaddress import IPv4Address, IPv4Interface
 from pathlib import Path
 
 import pytest
 
+from netbootd import database
 from netbootd.errors import HostError, UserError
 from netbootd.lease import Lease, LeaseState
 from netbootd.network import AddressRange, Network
 from netbootd.node import Mac, RootMode
-from netbootd.registry import NodeRequest, Profile, Registry, Settings
+from netbootd.registry import UPGRADES, NodeRequest, Profile, Registry, Settings
 
 NETWORKS = (
     Network(
@@ -328,3 +331,114 @@ def test_given_and_chosen_addresses_of_one_command_keep_clear_of_each_other(regi
         _request("n3", 3, address=IPv4Address("10.77.0.12")),
     )
     assert [str(node.address) for node in registry.nodes()] == ["10.77.0.10", "10.77.0.11", "10.77.0.12"]
+
+
+# A registry written by netbootd's first version
+
+
+@pytest.fixture
+def first_version_s(tmp_path: Path) -> Path:
+    path = tmp_path / "registry.db"
+    shutil.copyfile(Path(__file__).parent / "registries" / "schema-1.db", path)
+    return path
+
+
+def test_a_registry_of_the_first_version_is_upgraded_and_keeps_all_it_held(first_version_s: Path) -> None:
+    with Registry.open(first_version_s) as registry:
+        n01, n02 = registry.nodes()
+        assert (n01.name, n01.serial, n01.image, n01.root) == ("n01", "bd989ae1", "debian", RootMode.RAM)
+        assert (n01.kernel_args, len(n01.macs)) == ("debug", 2)
+        assert (n01.loader, n01.eeprom_update, dict(n01.dhcp_options)) == (None, False, {})
+        assert (n02.image, n02.profile) == ("ubuntu", None)
+        assert registry.booted() == {"n01": ("debian", 3)}
+        assert [lease.host_name for lease in registry.leases()] == ["x"]
+        registry.put_profile(Profile(name="gpu", parent="base", settings=Settings(loader="grub")))
+        registry.set_node("n02", {"eeprom_update": True, "dhcp_options": {42: b"\1\2\3\4"}}, NETWORKS)
+    with Registry.open(first_version_s) as registry:
+        assert registry.node("n01").loader == "grub"
+        n02 = registry.node("n02")
+        assert (n02.eeprom_update, dict(n02.dhcp_options)) == (True, {42: b"\1\2\3\4"})
+
+
+def test_an_upgraded_registry_has_what_a_new_one_has(first_version_s: Path, tmp_path: Path) -> None:
+    Registry.open(first_version_s).close()
+    Registry.open(tmp_path / "new" / "registry.db").close()
+    seen = []
+    for path in (first_version_s, tmp_path / "new" / "registry.db"):
+        db = sqlite3.connect(path)
+        tables = [row[0] for row in db.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")]
+        columns = {table: db.execute(f"PRAGMA table_info({table})").fetchall() for table in tables}
+        indexes = [tuple(row) for row in db.execute("SELECT name FROM sqlite_schema WHERE type = 'index'")]
+        seen.append((columns, sorted(indexes), db.execute("PRAGMA user_version").fetchone()))
+        with pytest.raises(sqlite3.IntegrityError, match="CHECK"):
+            db.execute("INSERT INTO profile (name, eeprom_update) VALUES ('x', 2)")
+        db.close()
+    assert seen[0] == seen[1]
+
+
+def test_an_upgrade_that_is_broken_off_changes_nothing(first_version_s: Path) -> None:
+    spoilt = UPGRADES[1] + ";\n ALTER TABLE no_such_table ADD COLUMN x TEXT"
+    with pytest.raises(HostError, match="no_such_table"):
+        database.open_durable(first_version_s, 2, "", {1: spoilt})
+    db = sqlite3.connect(first_version_s)
+    assert db.execute("PRAGMA user_version").fetchone() == (1,)
+    assert "loader" not in [row[1] for row in db.execute("PRAGMA table_info(node)")]
+    db.close()
+    Registry.open(first_version_s).close()
+
+
+def test_two_that_open_an_old_registry_at_once_upgrade_it_once(first_version_s: Path) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: Registry.open(first_version_s).close(), range(4)))
+    with Registry.open(first_version_s) as registry:
+        assert len(registry.nodes()) == 2
+
+
+# Settings of later versions
+
+
+def test_each_dhcp_option_is_inherited_by_itself(registry: Registry) -> None:
+    registry.put_profile(
+        Profile(name="all", settings=Settings(dhcp_options={42: b"\1\1\1\1", 2: b"\0\0\0\0"}))
+    )
+    registry.put_profile(Profile(name="pi", parent="all", settings=Settings(dhcp_options={66: b"a"})))
+    own = Settings(dhcp_options={42: b"\2\2\2\2"})
+    _add(registry, _request("n01", 1, profile="pi", settings=own))
+    assert registry.node("n01").dhcp_options == {42: b"\2\2\2\2", 2: b"\0\0\0\0", 66: b"a"}
+    assert registry.own_settings("n01") == own
+    registry.set_node("n01", {"dhcp_options": {2: b"", 42: None}}, NETWORKS)
+    assert registry.node("n01").dhcp_options == {42: b"\1\1\1\1", 2: b"", 66: b"a"}
+    registry.set_node("n01", {"dhcp_options": None}, NETWORKS)
+    assert registry.own_settings("n01").dhcp_options == {}
+
+
+def test_a_node_s_no_goes_before_its_profile_s_yes(registry: Registry) -> None:
+    registry.put_profile(Profile(name="p", settings=Settings(eeprom_update=True, loader="grub")))
+    _add(registry, _request("n01", 1, profile="p"), _request("n02", 2, profile="p"))
+    registry.set_node("n02", {"eeprom_update": False, "loader": "ipxe"}, NETWORKS)
+    assert [(n.eeprom_update, n.loader) for n in registry.nodes()] == [(True, "grub"), (False, "ipxe")]
+
+
+def test_a_serial_number_is_learned_once_and_costs_nothing_after(registry: Registry) -> None:
+    _add(registry, _request("n01", 1), _request("n02", 2))
+    assert registry.learn_serial("n01", "bd989ae1")
+    version = registry.version
+    assert not registry.learn_serial("n01", "bd989ae1")
+    assert not registry.learn_serial("gone", "bd989ae1")
+    with pytest.raises(UserError, match="serial bd989ae1 belongs to node 'n01'"):
+        registry.learn_serial("n02", "bd989ae1")
+    with pytest.raises(UserError, match="n01 has serial bd989ae1, and its board says 91cdf03d"):
+        registry.learn_serial("n01", "91cdf03d")
+    assert registry.version == version
+    assert [node.serial for node in registry.nodes()] == ["bd989ae1", None]
+
+
+def test_a_pi_s_long_serial_number_and_its_last_eight_digits_are_one(registry: Registry) -> None:
+    _add(registry, _request("n01", 1, serial="0c8f7e5cbd989ae1"), _request("n02", 2))
+    found = registry.node_by_serial("bd989ae1")
+    assert found is not None and found.name == "n01"
+    assert not registry.learn_serial("n01", "bd989ae1")
+    with pytest.raises(UserError, match="belongs to node 'n01'"):
+        registry.set_node("n02", {"serial": "bd989ae1"}, NETWORKS)
+    registry.set_node("n02", {"serial": "zm15as-bd989ae1".replace("-", "")}, NETWORKS)
+    assert registry.node_by_serial("989ae1") is None
