@@ -7,13 +7,13 @@ from typing import Annotated
 
 import typer
 
-from netbootd.ctl.capture import requests
+from netbootd.ctl.capture import Asked, Fetch, requests
 from netbootd.ctl.head import Head, complete_nodes
 from netbootd.ctl.options import Json
 from netbootd.ctl.specimens import SPECIMENS, specimen
 from netbootd.ctl.tables import console, print_json, say, size
 from netbootd.ctl.trace import Step, Trace, network_for
-from netbootd.dhcp.wire import Message, WireError
+from netbootd.dhcp.wire import WireError
 from netbootd.errors import UserError
 from netbootd.network import Network
 from netbootd.node import Mac, Node, host_name
@@ -39,7 +39,7 @@ def explain(
         ),
     ] = None,
     pcap: Annotated[
-        Path | None, typer.Option("--pcap", metavar="FILE", help="Answer the DHCP requests of a capture.")
+        Path | None, typer.Option("--pcap", metavar="FILE", help="Answer what machines ask in a capture.")
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -51,7 +51,7 @@ def explain(
     with head.registry() as registry:
         trace = Trace(head.config, HeadNode(registry, head.images, networks), time.time())
         if pcap is not None:
-            told = [_replayed(trace, at, message, networks) for at, message in requests(pcap)]
+            told = [_replayed(trace, at, asked, networks) for at, _, asked in requests(pcap)]
             return print_json(told) if as_json else _show_replay(told)
         node, mac = _machine(name or "", trace)
         if firmware is None:
@@ -108,22 +108,41 @@ def _show(number: int, step: Step) -> None:
             _say(f"   not there: {step['why']}", "bold red")
 
 
-def _replayed(trace: Trace, at: float, message: Message | WireError, networks: tuple[Network, ...]) -> Step:
+def _replayed(trace: Trace, at: float, asked: Asked, networks: tuple[Network, ...]) -> Step:
     """One request of a capture, as if it had come in on the network that its machine belongs to."""
-    if isinstance(message, WireError):
-        return {"seconds": at, "mac": None, "answer": None, "why": message.message}
-    node = trace.view.node_by_mac(message.chaddr)
+    match asked:
+        case WireError():
+            return {"seconds": at, "kind": "nothing", "mac": None, "asks": None, "why": asked.message}
+        case Fetch(mac=mac, peer=peer, door=door, path=path):
+            # Whatever address it had there, here it is the node that has its card.
+            node = trace.view.node_by_mac(mac) if mac else None
+            step = trace.file(path, node.address if node else peer)
+            return {"seconds": at, "mac": mac, "node": node.name if node else None, "asks": door, **step}
+    node = trace.view.node_by_mac(asked.chaddr)
     network = next(iter(network_for(node, networks)), networks[0])
-    step, _, _ = trace.dhcp(message, network)
-    return {"seconds": at, "network": network.interface, **step}
+    dhcp, _, _ = trace.dhcp(asked, network)
+    return {"seconds": at, "network": network.interface, **dhcp}
 
 
 def _show_replay(told: list[Step]) -> None:
     for step in told:
-        asks = f"{step['mac']}  {step['asks']}" if step["mac"] else "malformed"
+        who, asks = step["mac"] or "-", step["asks"] or "malformed"
+        say(f"{step['seconds']:9.3f} s  {who:17}  {asks:9} {_told(step)}")
+
+
+def _told(step: Step) -> str:
+    """What it gets, on one line."""
+    if step["kind"] == "dhcp":
         file = next((o["value"] for o in step.get("options", []) if o["code"] == 67), "")
         gets = f"{step['answer']} {step['yiaddr']} {file}".strip() if step["answer"] else "no answer"
-        say(f"{step['seconds']:9.3f} s  {asks:28}  {gets}  ({step['why']})")
+        return f"{gets}  ({step['why']})"
+    path = step.get("path", "")
+    match step["kind"]:
+        case "file" if step["size"] is not None:
+            return f"{path}  {size(step['size'])}"
+        case "rendered":
+            return f"{path}  rendered from {step['template']}"
+    return f"{path}  not there ({step['why']})".lstrip()
 
 
 def _say(text: str, style: str) -> None:

@@ -70,6 +70,14 @@ class Trace:
 
     def fetch(self, path: str, peer: IPv4Address) -> Iterator[Step]:
         """What `path` yields for the client at `peer`; of a script, what it names in turn, too."""
+        step = self.file(path, peer)
+        yield step
+        for url in dict.fromkeys(re.findall(r"http://\S+", step.get("content", ""))):
+            if path_of(url) != path:
+                yield from self.fetch(path_of(url), peer)
+
+    def file(self, path: str, peer: IPv4Address) -> Step:
+        """What `path` yields for the client at `peer`."""
         exported = Exported(
             nodes_dir=self.config.nodes_dir,
             common_dir=self.config.common_dir,
@@ -81,15 +89,11 @@ class Trace:
                 file = root / name
                 size = file.stat().st_size if file.is_file() else None
                 why = "" if size is not None else "there is no such file"
-                yield {"kind": "file", "path": path, "file": str(file), "size": size, "why": why}
+                return {"kind": "file", "path": path, "file": str(file), "size": size, "why": why}
             case Rendered(template=template, variables=variables):
                 content = Renderer(self.config.template_dir).render(template, **variables)
-                yield {"kind": "rendered", "path": path, "template": template, "content": content}
-                for url in dict.fromkeys(re.findall(r"http://\S+", content)):
-                    if path_of(url) != path:
-                        yield from self.fetch(path_of(url), peer)
-            case _:
-                yield {"kind": "nothing", "path": path, "why": found.reason}
+                return {"kind": "rendered", "path": path, "template": template, "content": content}
+        return {"kind": "nothing", "path": path, "why": found.reason}
 
     def _leases(self, network: Network) -> LeaseBook:
         registry = self.view.registry

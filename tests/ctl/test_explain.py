@@ -1,16 +1,22 @@
 """netbootctl explain: what a machine would be told, by the functions that tell real ones."""
 
 import shutil
+import subprocess
+import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from netbootd.boot.client import from_dhcp
 from netbootd.boot.firmware import recognise
 from netbootd.boot.loaders import LOADERS
-from netbootd.ctl.capture import requests
+from netbootd.ctl.capture import Fetch, requests
 from netbootd.ctl.specimens import SPECIMENS
 from netbootd.dhcp.wire import Message, decode, encode
+from netbootd.errors import UserError
 from netbootd.node import Mac
 from tests.ctl.conftest import MACS, Head
 
@@ -110,11 +116,78 @@ def test_what_cannot_be_explained_is_said_in_a_line(ready: Head, words: list[str
 
 
 @pytest.mark.parametrize("capture", sorted(path.stem for path in CAPTURES.glob("*.pcap")))
-def test_somebodys_capture_is_answered_request_by_request(ready: Head, capture: str) -> None:
+def test_somebodys_capture_is_answered_packet_by_packet(ready: Head, capture: str) -> None:
     told = ready.well("explain", "--pcap", str(CAPTURES / f"{capture}.pcap"), "--json").json
-    assert [step["asks"] for step in told][:1] == ["DISCOVER"] and told[-1]["asks"] == "REQUEST"
-    assert {step["answer"] for step in told} <= {"OFFER", "ACK", "NAK"}
+    assert told[0]["asks"] == "DISCOVER" and "REQUEST" in {step["asks"] for step in told}
+    assert {step["answer"] for step in told if step["kind"] == "dhcp"} <= {"OFFER", "ACK", "NAK"}
     assert ready.well("explain", "--pcap", str(CAPTURES / f"{capture}.pcap")).out.count("\n") == len(told)
+
+
+def test_files_asked_for_in_a_capture_are_found_as_its_node_would_find_them(ready: Head) -> None:
+    capture = CAPTURES / "uefi-x64-httpboot.pcap"
+    card = next(asked.chaddr for _, _, asked in requests(capture) if isinstance(asked, Message))
+    before = ready.well("explain", "--pcap", str(capture), "--json").json
+    assert {"TFTP", "HTTP"} & {step["asks"] for step in before}
+    ready.well("node", "set", "n01", "--mac", card)
+    after = ready.well("explain", "--pcap", str(capture), "--json").json
+    assert {step["node"] for step in after if step["kind"] != "dhcp"} == {"n01"}
+
+
+@pytest.mark.needs("editcap")
+@pytest.mark.parametrize("encapsulation", ["ether", "linux-sll", "linux-sll2"])
+@pytest.mark.parametrize("kind", ["pcapng", "pcap", "nsecpcap"])
+def test_a_capture_may_be_of_any_usual_kind(tmp_path: Path, kind: str, encapsulation: str) -> None:
+    capture = CAPTURES / "uboot-arm64-pxe-get.pcap"
+    expected = [(at, port, asked) for at, port, asked in requests(capture)]
+    assert {asked.path for _, _, asked in expected if isinstance(asked, Fetch)} and len(expected) > 5
+    same = tmp_path / "same"
+    if encapsulation != "ether":
+        capture = _cooked(capture, tmp_path / "cooked", encapsulation)
+    subprocess.run(["editcap", "-F", kind, capture, same], check=True)
+    got = list(requests(same))
+    assert [asked for _, _, asked in got] == [asked for _, _, asked in expected]
+    assert [at for at, _, _ in got] == pytest.approx([at for at, _, _ in expected], abs=1e-5)
+
+
+def _cooked(capture: Path, path: Path, encapsulation: str) -> Path:
+    """The capture as `tcpdump -i any` would have written it."""
+    octets = capture.read_bytes()
+    link = {"linux-sll": 113, "linux-sll2": 276}[encapsulation]
+    out, at = bytearray(octets[:20] + link.to_bytes(4, "little")), 24
+    while at < len(octets):
+        header, length = octets[at : at + 8], int.from_bytes(octets[at + 8 : at + 12], "little")
+        frame = octets[at + 16 : at + 16 + length]
+        at += 16 + length
+        sender, kind, rest = frame[6:12], frame[12:14], frame[14:]
+        if link == 113:
+            packet = b"\0\0\0\1\0\6" + sender + b"\0\0" + kind + rest
+        else:
+            packet = kind + b"\0\0" + b"\0\0\0\2" + b"\0\1" + b"\0\6" + sender + b"\0\0" + rest
+        out += header + 2 * len(packet).to_bytes(4, "little") + packet
+    path.write_bytes(out)
+    return path
+
+
+@given(octets=st.binary(max_size=600), magic=st.sampled_from([b"\xd4\xc3\xb2\xa1", b"\x0a\x0d\x0d\x0a", b""]))
+def test_no_file_makes_the_reading_fail_but_in_words(octets: bytes, magic: bytes) -> None:
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(magic + octets)
+        file.flush()
+        with suppress(UserError):
+            list(requests(Path(file.name)))
+
+
+@settings(max_examples=300)
+@given(data=st.data(), capture=st.sampled_from(sorted(CAPTURES.glob("*.pcap"))))
+def test_damaged_packets_are_passed_over(data: st.DataObject, capture: Path) -> None:
+    octets = bytearray(capture.read_bytes()[:20_000])
+    for _ in range(data.draw(st.integers(1, 20))):
+        octets[data.draw(st.integers(24, len(octets) - 1))] = data.draw(st.integers(0, 255))
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(octets)
+        file.flush()
+        with suppress(UserError):
+            list(requests(Path(file.name)))
 
 
 def test_a_capture_that_was_cut_off_is_answered_as_far_as_it_goes(ready: Head, tmp_path: Path) -> None:
@@ -129,7 +202,7 @@ def test_a_capture_that_was_cut_off_is_answered_as_far_as_it_goes(ready: Head, t
 
 @pytest.mark.parametrize(("capture", "firmware"), SENT_BY.items(), ids=SENT_BY)
 def test_a_specimen_is_recognised_as_the_real_machine_is(capture: str, firmware: str) -> None:
-    (_, real), *_ = requests(CAPTURES / f"{capture}.pcap")
+    (_, _, real), *_ = requests(CAPTURES / f"{capture}.pcap")
     assert isinstance(real, Message)
     made = decode(encode(SPECIMENS[firmware].discover(Mac(MACS[0]))))
     client, copy = (from_dhcp(m.chaddr, m.options) for m in (real, made))
