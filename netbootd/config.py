@@ -35,6 +35,17 @@ def _interface_address(value: object) -> object:
     return _try(IPv4Interface, value, "isn't an address with its prefix length; write 10.77.0.1/24")
 
 
+def _subnet(value: object) -> object:
+    if isinstance(value, str) and "/" not in value:
+        raise ValueError(f"{value[:60]!r} lacks its prefix length; write {value[:40]}/24")
+    try:
+        return _try(IPv4Network, value, "isn't a network; write 10.78.0.0/24")
+    except ValueError:
+        # Somebody's address with its prefix: say which network that is.
+        own = _try(IPv4Interface, value, "isn't a network; write 10.78.0.0/24")
+        raise ValueError(f"{value!r} is an address; its network is {getattr(own, 'network', own)}") from None
+
+
 def _try(parse: type, value: object, complaint: str) -> object:
     if isinstance(value, str):
         try:
@@ -117,10 +128,14 @@ class _Table(BaseModel):
 
 
 class NetworkSettings(_Table):
-    """One [[network]]. `address` may be left out: then it is the interface's own."""
+    """One [[network]]. `address` may be left out: then it is the interface's own.
+
+    `subnet` is given for a network behind a relay agent whose packets come in on `interface`.
+    """
 
     interface: Annotated[str, BeforeValidator(_interface_name)]
     address: Annotated[IPv4Interface, BeforeValidator(_interface_address)] | None = None
+    subnet: Annotated[IPv4Network, BeforeValidator(_subnet)] | None = None
     dhcp: DhcpMode = DhcpMode.SERVER
     range: Range | None = None
     pool: Range | None = None
@@ -191,18 +206,7 @@ class Config(_Table):
         problems: list[tuple[str, str]] = []
         for i, network in enumerate(self.network):
             for j, other in enumerate(self.network[:i]):
-                if network.interface == other.interface:
-                    problems.append(
-                        (f"network.{i}.interface", f"{network.interface!r} stands in [[network]] {j + 1} too")
-                    )
-                if (
-                    network.address
-                    and other.address
-                    and network.address.network.overlaps(other.address.network)
-                ):
-                    problems.append(
-                        (f"network.{i}.address", f"overlaps {other.address.network} of {other.interface}")
-                    )
+                problems += [(f"network.{i}.{key}", text) for key, text in _clash(network, other, j + 1)]
         if problems:
             raise PydanticCustomError("config", "{problems}", {"problems": problems})
         return self
@@ -258,7 +262,7 @@ class Config(_Table):
         """As networks_on, for who makes do with what fits: those networks, and what is wrong with others."""
         networks, misfits = list[Network](), list[str]()
         for settings in self.network:
-            known = (settings.address,) if settings.address else addresses.get(settings.interface, ())
+            known = self._candidates(settings, addresses)
             fitting = next((address for address in known if not any(_misfits(settings, address))), None)
             if fitting is not None:
                 networks.append(_network(settings, fitting, self.http.port))
@@ -267,6 +271,23 @@ class Config(_Table):
                     f"network {settings.interface}: {k}: {t}" for k, t in _misfits(settings, known[0])
                 ]
         return tuple(networks), tuple(misfits)
+
+    def _candidates(
+        self, settings: NetworkSettings, addresses: Mapping[str, Sequence[IPv4Interface]]
+    ) -> Sequence[IPv4Interface]:
+        """The addresses that may be the head node's own for a network, the likeliest first.
+
+        What comes from behind a relay is answered by the address that the interface's own network has.
+        """
+        if settings.address:
+            return (settings.address,)
+        there = addresses.get(settings.interface, ())
+        if settings.subnet:
+            beside = (n for n in self.network if n.interface == settings.interface and n.subnet is None)
+            pinned = [n.address for n in beside if n.address]
+            own = [address for address in there if address.network == settings.subnet]
+            return pinned or [*own, *there]
+        return there
 
 
 _KNOWN: dict[str, tuple[str, ...]] = {
@@ -323,6 +344,7 @@ def _network(settings: NetworkSettings, address: IPv4Interface, http_port: int) 
     return Network(
         interface=settings.interface,
         address=address,
+        behind_relay=settings.subnet if settings.subnet != address.network else None,
         dhcp=settings.dhcp,
         range=settings.range,
         pool=settings.pool,
@@ -335,13 +357,38 @@ def _network(settings: NetworkSettings, address: IPv4Interface, http_port: int) 
     )
 
 
+def _clash(network: NetworkSettings, other: NetworkSettings, number: int) -> Iterator[tuple[str, str]]:
+    """Why two networks can't both be, as (key, complaint); `number` is the other's place in the file."""
+    mine, others = (n.subnet or (n.address.network if n.address else None) for n in (network, other))
+    if network.interface == other.interface and network.subnet is None and other.subnet is None:
+        yield (
+            "interface",
+            f"{network.interface!r} stands in [[network]] {number} too; "
+            "one behind a relay agent names its `subnet`",
+        )
+    if mine and others and mine.overlaps(others):
+        key = "subnet" if network.subnet else "address"
+        yield key, f"overlaps {others} of {other.interface}"
+
+
 def _misfits(settings: NetworkSettings, address: IPv4Interface) -> Iterator[tuple[str, str]]:
-    """What doesn't fit the network that `address` lies in, as (key, complaint)."""
-    subnet: IPv4Network = address.network
-    if subnet.prefixlen > 30:
+    """What doesn't fit the network, given the head node's own address; as (key, complaint)."""
+    wire = address.network
+    subnet: IPv4Network = settings.subnet or wire
+    if wire.prefixlen > 30:
         yield "address", f"{address} leaves no room for nodes; use a prefix length of 30 or less"
-    elif address.ip in (subnet.network_address, subnet.broadcast_address):
-        yield "address", f"{address} names the network itself; write the head node's own, such as {subnet[1]}"
+    elif address.ip in (wire.network_address, wire.broadcast_address):
+        yield "address", f"{address} names the network itself; write the head node's own, such as {wire[1]}"
+    if subnet != wire:
+        yield from _relay_misfits(settings, subnet, wire)
+    yield from _span_misfits(settings, address.ip, subnet)
+    if settings.router is not None and settings.router not in subnet:
+        yield "router", f"{settings.router} lies outside {subnet}; nodes couldn't reach it"
+
+
+def _span_misfits(
+    settings: NetworkSettings, own: IPv4Address, subnet: IPv4Network
+) -> Iterator[tuple[str, str]]:
     for key in ("range", "pool"):
         span: AddressRange | None = getattr(settings, key)
         if span is None:
@@ -349,11 +396,22 @@ def _misfits(settings: NetworkSettings, address: IPv4Interface) -> Iterator[tupl
         if span.first not in subnet or span.last not in subnet:
             yield key, f"{span} lies outside {subnet}, the network of {settings.interface}"
         elif key == "pool":
-            for other, what in ((address.ip, "the head node's own address"), (settings.router, "the router")):
+            for other, what in ((own, "the head node's own address"), (settings.router, "the router")):
                 if other is not None and other in span:
                     yield key, f"{span} holds {other}, {what}; leave it out"
-    if settings.router is not None and settings.router not in subnet:
-        yield "router", f"{settings.router} lies outside {subnet}; nodes couldn't reach it"
+
+
+def _relay_misfits(
+    settings: NetworkSettings, subnet: IPv4Network, wire: IPv4Network
+) -> Iterator[tuple[str, str]]:
+    """What is wrong with a network behind a relay agent, which isn't the interface's own, `wire`."""
+    if subnet.overlaps(wire):
+        yield "subnet", f"{subnet} overlaps {wire}, {settings.interface}'s own network; leave `subnet` out"
+    elif subnet.prefixlen > 30:
+        yield "subnet", f"{subnet} leaves no room for nodes; use a prefix length of 30 or less"
+    if settings.router is None:
+        text = f"is missing; the nodes of {subnet} reach the head node only through one"
+        yield "router", f"{text}. Name it as in {subnet[1]}"
 
 
 def _toml_hint(text: str) -> str:

@@ -1,7 +1,8 @@
 """The daemon: composes the parts, follows the interfaces, and says when it is ready.
 
-A network's servers run while its interface is up and has its address; an interface that comes later, goes,
-or changes its address takes only its own servers with it.
+An interface's servers run while it is up and has its address; one that comes later, goes, or changes its
+address takes only its own servers with it. Networks behind relay agents are served by the servers of the
+interface that their packets come in on.
 """
 
 import asyncio
@@ -13,6 +14,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import AsyncExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from ipaddress import IPv4Address
 from pathlib import Path
 
 from netbootd import database, links, service_manager
@@ -51,10 +53,23 @@ log = logging.getLogger("netbootd")
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """A network on the very interface that its sockets are bound to: one made anew has another index."""
+    """An interface and all networks whose nodes are reached by it: its own, and those behind relay agents.
 
-    network: Network
+    Its sockets are bound to the very interface: one made anew has another `index`.
+    """
+
+    interface: str
     index: int
+    networks: tuple[Network, ...]
+
+    def __str__(self) -> str:
+        subnets = " and ".join(str(network.subnet) for network in self.networks)
+        return f"{subnets} on {self.interface} ({' and '.join(map(str, self.addresses))})"
+
+    @property
+    def addresses(self) -> tuple[IPv4Address, ...]:
+        """The head node's own there."""
+        return tuple(dict.fromkeys(network.server for network in self.networks))
 
 
 class Daemon:
@@ -141,58 +156,48 @@ class Daemon:
             for misfit in misfits:
                 log.error("%s; waiting for an address that fits", misfit)
             self._misfits = misfits
-        wanted = {served for network in present if (served := _served(network, snapshot))}
+        wanted = set(_served(present, snapshot))
         self._head.networks = present
         gone = [served for served in self._running if served not in wanted]
         for served in gone:
-            log.warning("%s is gone or has another address: its servers stop", served.network.interface)
+            log.warning("%s is gone or has another address: its servers stop", served.interface)
         await self._stop(gone)
         for served in wanted - self._running.keys():
-            network = served.network
             try:
-                self._running[served] = await self._start(network)
-                log.info("serving %s on %s (%s)", network.subnet, network.interface, network.server)
+                self._running[served] = await self._start(served)
+                log.info("serving %s", served)
             except HostError as error:
                 if first:
                     raise
                 log.error("%s; trying again in %.0f s", error, RETRY_AFTER)
-        running = [served.network for served in self._running]
-        waiting = [
-            n.interface for n in self._config.network if n.interface not in {r.interface for r in running}
-        ]
+        running = {served.interface for served in self._running}
+        waiting = [n for n in dict.fromkeys(n.interface for n in self._config.network) if n not in running]
         for interface in waiting if first else ():
             log.warning("%s isn't up with its address yet; waiting for it", interface)
-        serving = ", ".join(sorted(f"{n.interface} {n.subnet}" for n in running)) or "nothing"
+        networks = (network for served in self._running for network in served.networks)
+        serving = ", ".join(sorted(f"{n.interface} {n.subnet}" for n in networks)) or "nothing"
         waits = f"; waiting for {', '.join(waiting)}" if waiting else ""
         service_manager.notify(f"STATUS=serving {serving}{waits}")
 
-    async def _start(self, network: Network) -> AsyncExitStack:
-        """Start all of a network's servers, or none."""
-        stack = AsyncExitStack()
+    async def _start(self, served: Served) -> AsyncExitStack:
+        """Start all servers of an interface, or none."""
+        stack, config, interface = AsyncExitStack(), self._config, served.interface
         servers: list[DhcpServer | TftpServer | WebServer | Advertiser] = [
             WebServer(
-                network.server,
-                self._config.http.port,
-                self._shelf,
-                self._head.node_by_mac,
-                self._events.record,
-                time.time,
+                address, config.http.port, self._shelf, self._head.node_by_mac, self._events.record, time.time
             )
+            for address in served.addresses
         ]
-        if self._config.tftp.enabled:
+        if config.tftp.enabled:
             servers.append(
                 TftpServer(
-                    network.interface,
-                    network.server,
-                    self._shelf,
-                    self._tftp_ended,
-                    port=self._config.tftp.port,
+                    interface, served.addresses[0], self._shelf, self._tftp_ended, port=config.tftp.port
                 )
             )
-        if network.dhcp is DhcpMode.SERVER:
-            servers.append(DhcpServer(network, self._head.registry, self._events, self._decide))
-            if network.router_advertisement:
-                servers.append(Advertiser(network.interface))
+        if any(network.dhcp is not DhcpMode.OFF for network in served.networks):
+            servers.append(DhcpServer(served.networks, self._head.registry, self._events, self._decide))
+        if any(_advertises(network) for network in served.networks):
+            servers.append(Advertiser(interface))
         try:
             for server in servers:
                 await server.start()
@@ -249,7 +254,8 @@ class Daemon:
         told: set[Network] = set()
         while True:
             try:
-                version, networks = self._head.registry.version, {served.network for served in self._running}
+                version = self._head.registry.version
+                networks = {network for served in self._running for network in served.networks}
                 news = version != applied or not networks <= told
                 applied, told = version, networks
                 if news:
@@ -274,16 +280,18 @@ async def _feed_watchdog(every: float) -> None:
         await asyncio.sleep(every)
 
 
-def _served(network: Network, snapshot: links.Snapshot) -> Served | None:
-    """Where the network can be served: its interface, up and with its address; None where it isn't."""
-    return next(
-        (
-            Served(network, i.index)
-            for i in snapshot
-            if i.name == network.interface and i.up and network.address in i.addresses
-        ),
-        None,
-    )
+def _served(networks: Iterable[Network], snapshot: links.Snapshot) -> Iterator[Served]:
+    """What can be served: interfaces that are up and have the address that their networks need."""
+    networks = tuple(networks)
+    for link in snapshot:
+        here = tuple(n for n in networks if n.interface == link.name and n.address in link.addresses)
+        if here and link.up:
+            yield Served(link.name, link.index, here)
+
+
+def _advertises(network: Network) -> bool:
+    """Whether its wire gets router advertisements; those don't reach behind a relay."""
+    return network.router_advertisement and network.dhcp is not DhcpMode.OFF and not network.behind_relay
 
 
 @contextmanager

@@ -56,10 +56,12 @@ class AddressRange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Network:
-    """One [[network]] of netbootd.toml, with the head node's own address on it filled in."""
+    """One [[network]] of netbootd.toml, with the head node's own address on its interface filled in."""
 
     interface: str
     address: IPv4Interface
+    behind_relay: IPv4Network | None = None
+    """The nodes' network, where that isn't on the interface's wire but behind a relay agent (RFC 1542)."""
     dhcp: DhcpMode = DhcpMode.SERVER
     range: AddressRange | None = None
     pool: AddressRange | None = None
@@ -75,13 +77,13 @@ class Network:
 
     @property
     def server(self) -> IPv4Address:
-        """The head node's address on this network: siaddr, option 54, the host of every URL."""
+        """The head node's address for this network: siaddr, option 54, the host of every URL."""
         return self.address.ip
 
     @property
     def subnet(self) -> IPv4Network:
-        """The network with its prefix."""
-        return self.address.network
+        """The network that the nodes are on, with its prefix."""
+        return self.behind_relay or self.address.network
 
     @property
     def http(self) -> str:

@@ -71,6 +71,68 @@ def test_of_several_addresses_the_one_that_fits_is_the_head_node_s(tmp_path: Pat
     assert network.address == IPv4Interface("10.77.0.1/24")
 
 
+BEHIND = """
+[[network]]
+interface = "eth1"
+subnet = "10.78.0.0/24"
+range = "10.78.0.10-10.78.0.99"
+router = "10.78.0.1"
+"""
+
+
+@pytest.mark.parametrize("pinned", ["", 'address = "10.77.0.1/24"\n'])
+def test_networks_behind_relays_share_the_interface_and_its_address(tmp_path: Path, pinned: str) -> None:
+    text = GOOD.replace('interface  = "eth1"\n', f'interface = "eth1"\n{pinned}') + BEHIND
+    config = load(_write(tmp_path / "netbootd.toml", text + BEHIND.replace("10.78", "10.79")))
+    there = {"eth1": [IPv4Interface("169.254.7.8/16"), IPv4Interface("10.77.0.1/24")]}
+    if not pinned:
+        there["eth1"].reverse()
+    own, far, farther = config.networks_on(there)
+    assert [str(n.subnet) for n in (own, far, farther)] == ["10.77.0.0/24", "10.78.0.0/24", "10.79.0.0/24"]
+    assert {str(n.server) for n in (own, far, farther)} == {"10.77.0.1"}
+    assert own.behind_relay is None and far.behind_relay == far.subnet
+    assert far.http == "http://10.77.0.1:8080"
+
+
+def test_a_network_behind_a_relay_can_be_the_only_one_of_its_interface(tmp_path: Path) -> None:
+    config = load(_write(tmp_path / "netbootd.toml", BEHIND))
+    (far,) = config.networks_on({"eth1": [IPv4Interface("10.77.0.1/24")]})
+    assert (str(far.subnet), str(far.server)) == ("10.78.0.0/24", "10.77.0.1")
+
+
+def test_a_subnet_that_is_the_interface_s_own_is_on_its_wire(tmp_path: Path) -> None:
+    config = load(_write(tmp_path / "netbootd.toml", BEHIND))
+    (own,) = config.networks_on({"eth1": [IPv4Interface("10.77.0.1/24"), IPv4Interface("10.78.0.2/24")]})
+    assert (own.behind_relay, str(own.server)) == (None, "10.78.0.2")
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        (('router = "10.78.0.1"', ""), "router: is missing; the nodes of 10.78.0.0/24 reach the head node"),
+        (('"10.78.0.0/24"', '"10.78.0.7/24"'), "'10.78.0.7/24' is an address; its network is 10.78.0.0/24"),
+        (('"10.78.0.0/24"', '"10.78.0.0"'), "'10.78.0.0' lacks its prefix length"),
+        (('"10.78.0.0/24"', '"what/24"'), "'what/24' isn't a network; write 10.78.0.0/24"),
+        (('"10.78.0.0/24"', "24"), "has to be a string in quotation marks"),
+        (('"10.78.0.0/24"', '"10.77.0.128/25"'), "overlaps 10.77.0.0/24 of eth1"),
+        (('"10.78.0.0/24"', '"10.0.0.0/8"'), "overlaps 10.77.0.0/24 of eth1"),
+        (("10.78.0.99", "10.79.0.99"), "range: 10.78.0.10-10.79.0.99 lies outside 10.78.0.0/24"),
+        (
+            ('subnet = "10.78.0.0/24"', ""),
+            "network[2].interface: 'eth1' stands in [[network]] 1 too; one behind",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_network_behind_a_relay(
+    tmp_path: Path, change: tuple[str, str], complaint: str
+) -> None:
+    own = '[[network]]\ninterface = "eth1"\naddress = "10.77.0.1/24"\n'
+    path = _write(tmp_path / "netbootd.toml", own + BEHIND.replace(*change))
+    with pytest.raises(ConfigError) as caught:
+        load(path).networks_on({})
+    assert complaint in "\n".join(caught.value.problems)
+
+
 def test_a_network_that_does_not_fit_leaves_the_others_alone(tmp_path: Path) -> None:
     config = load(_write(tmp_path / "netbootd.toml", GOOD + '[[network]]\ninterface = "eth2"\n'))
     found = {"eth1": [IPv4Interface("192.168.5.1/24")], "eth2": [IPv4Interface("10.78.0.1/24")]}

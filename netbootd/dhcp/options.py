@@ -58,6 +58,7 @@ class Option(IntEnum):
     CLIENT_ARCHITECTURE = 93  # RFC 4578
     CLIENT_INTERFACE = 94  # RFC 4578
     CLIENT_UUID = 97  # RFC 4578
+    SUBNET_SELECTION = 118  # RFC 3011
     DOMAIN_SEARCH = 119  # RFC 3397
     CLASSLESS_ROUTES = 121  # RFC 3442
     IPXE = 175  # ipxe.org: encapsulated options
@@ -208,7 +209,7 @@ def _search(value: bytes) -> str | None:
 
 
 _READERS: dict[int, Callable[[bytes], str | None]] = {
-    **dict.fromkeys((1, 3, 6, 28, 42, 50, 54), _addresses),
+    **dict.fromkeys((1, 3, 6, 28, 42, 50, 54, 118), _addresses),
     **dict.fromkeys((13, 26, 57), _number),
     **dict.fromkeys((51, 58, 59), _seconds),
     **dict.fromkeys((12, 15, 17, 56, 60, 66, 67, 77, 209, 210), printable),

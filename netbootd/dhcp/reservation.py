@@ -17,6 +17,7 @@ from netbootd.boot.answer import Decision, Ignore, NetBoot, Wait
 from netbootd.dhcp import options
 from netbootd.dhcp.leasebook import LeaseBook
 from netbootd.dhcp.options import INFINITE, MessageType, Option
+from netbootd.dhcp.selection import server_id
 from netbootd.dhcp.wire import BOOTREPLY, BROADCAST_FLAG, Message
 from netbootd.lease import Lease, LeaseState
 from netbootd.network import Network
@@ -31,8 +32,8 @@ LONGEST_FILE = 127
 
 ALWAYS_SENT = (Option.SUBNET_MASK, Option.ROUTER)
 """Sent unasked: boot ROMs leave them out of option 55 and need them to reach a server."""
-ECHOED = (Option.CLIENT_ID, Option.CLIENT_UUID, Option.RELAY_AGENT)
-"""Returned as they came: RFC 6842 section 3, RFC 4578 section 2.3, RFC 3046 section 2.2."""
+ECHOED = (Option.CLIENT_ID, Option.CLIENT_UUID, Option.SUBNET_SELECTION, Option.RELAY_AGENT)
+"""Returned as they came: RFC 6842 section 3, RFC 4578 section 2.3, RFC 3011, RFC 3046 section 2.2."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +69,7 @@ def answer(
     leases: LeaseBook,
     now: float,
 ) -> Answer:
-    """Answer a decoded request that came in on `network`; `node` is who it is, where that is registered."""
+    """Answer a decoded request of `network` (see selection.py); `node` is whose it is, where registered."""
     x = _Exchange(request, decision, node, network, leases, now)
     refused = _not_for_us(x)
     if refused:
@@ -82,7 +83,8 @@ def answer(
 def other_server(request: Message, network: Network) -> IPv4Address | None:
     """The server that the client chose, where it isn't us."""
     chosen = request.address(Option.SERVER_ID)
-    return chosen if chosen is not None and chosen != network.server else None
+    ours = (None, network.server, server_id(request, network))
+    return chosen if chosen not in ours else None
 
 
 # The messages, in the order of RFC 2131 section 4.3
@@ -116,8 +118,6 @@ class _Exchange:
 def _not_for_us(x: _Exchange) -> str | None:
     """Why this message is nothing to us, whatever its type; None where it is."""
     network, node = x.network, x.node
-    if x.relayed and not network.usable(x.request.giaddr):
-        return f"it came through the relay {x.request.giaddr}, which is on no network configured"
     if node is None and network.pool is None:
         return f"it isn't registered, and {network.interface} has no pool"
     if node is not None and node.address not in network.subnet:
@@ -278,7 +278,7 @@ def _refuse(x: _Exchange, reason: str, leases: tuple[Lease, ...] = ()) -> Reply:
     request = x.request
     values: dict[int, bytes] = {
         Option.MESSAGE_TYPE: bytes([MessageType.NAK]),
-        Option.SERVER_ID: options.address(x.network.server),
+        Option.SERVER_ID: options.address(server_id(request, x.network)),
         Option.MESSAGE: options.text(reason),
         **{code: request.options[code] for code in ECHOED if request.options.get(code)},
     }
@@ -304,7 +304,7 @@ def _options(
     request, network = x.request, x.network
     head: dict[int, bytes] = {
         Option.MESSAGE_TYPE: bytes([kind]),
-        Option.SERVER_ID: options.address(network.server),
+        Option.SERVER_ID: options.address(server_id(request, network)),
     }
     if address is not None:
         head[Option.LEASE_TIME] = options.seconds(seconds)

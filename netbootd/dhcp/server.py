@@ -1,4 +1,4 @@
-"""The DHCP server of one network: its sockets, and the hallway from a request to its reply.
+"""The DHCP server of one interface: its sockets, and the hallway from a request to its reply.
 
 What arrives together is decided together, its leases are committed in one transaction, and only then do the
 replies leave: a client that holds an ACK holds a lease that survives a power cut.
@@ -11,8 +11,9 @@ import socket
 import struct
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network
 from typing import Protocol
 
 from netbootd.boot.answer import Decision, Ignore
@@ -23,6 +24,7 @@ from netbootd.dhcp.destination import SERVER_PORT, Way
 from netbootd.dhcp.leasebook import LeaseBook
 from netbootd.dhcp.options import MessageType
 from netbootd.dhcp.reservation import Answer, Reply, answer, other_server
+from netbootd.dhcp.selection import select
 from netbootd.dhcp.throttle import Throttle
 from netbootd.dhcp.wire import Message, WireError
 from netbootd.errors import HostError
@@ -41,6 +43,8 @@ FOREIGN_EVERY = 60.0
 FAULTS_EVERY = 1.0
 """Seconds between two lines on the same matter."""
 _IP_PKTINFO = 8
+_ANCILLARY = 64
+"""Octets: room for one struct in_pktinfo."""
 _ETHERTYPE_IPV4 = 0x0800
 
 log = logging.getLogger("netbootd.dhcp")
@@ -56,7 +60,18 @@ class EventSink(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class _Datagram:
+    octets: bytes
+    source: IPv4Address
+    port: int
+    broadcast: bool
+    """Whether it was sent to everybody on the wire."""
+
+
+@dataclass(frozen=True, slots=True)
 class _Exchange:
+    network: Network | None
+    """None where the request belongs to no network of ours."""
     request: Message
     client: Client
     node: Node | None
@@ -65,24 +80,28 @@ class _Exchange:
 
 
 class DhcpServer:
-    """Answers on one interface between `start` and `stop`. `counters` is for the metrics."""
+    """Answers for the networks of one interface, its own and those behind relays, from `start` to `stop`.
+
+    `counters` is for the metrics.
+    """
 
     def __init__(
         self,
-        network: Network,
+        networks: Sequence[Network],
         registry: Registry,
         events: EventSink,
         decide: Decide,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self.network = network
+        self.networks = tuple(networks)
+        self.interface = networks[0].interface
         self.counters: Counter[str] = Counter()
         """`received`, `malformed`, `ignored`, `unsent`, and a lower-case name for each type of reply."""
         self._registry = registry
         self._events = events
         self._decide = decide
         self._clock = clock
-        self._book = self._read_leases()
+        self._books = self._read_leases()
         self._ignored = Throttle(IGNORED_EVERY)
         self._foreign = Throttle(FOREIGN_EVERY)
         self._faults = Throttle(FAULTS_EVERY)
@@ -91,7 +110,7 @@ class DhcpServer:
 
     async def start(self) -> None:
         """Open the sockets and answer from now on; raises HostError where that can't be."""
-        self._udp, self._link = _open_sockets(self.network.interface)
+        self._udp, self._link = _open_sockets(self.interface)
         asyncio.get_running_loop().add_reader(self._udp, self._readable)
 
     async def stop(self) -> None:
@@ -109,19 +128,21 @@ class DhcpServer:
         now = self._clock()
         batch = [
             exchange
-            for octets, (host, port) in self._receive(now)
-            if (exchange := self._consider(octets, host, port, now)) is not None
+            for datagram in self._receive(now)
+            if (exchange := self._consider(datagram, now)) is not None
         ]
         for exchange in self._committed(batch, now):
             self._record(exchange, now)
-            if isinstance(exchange.answer, Reply):
-                self._send(exchange, exchange.answer, now)
+            if isinstance(exchange.answer, Reply) and exchange.network is not None:
+                self._send(exchange, exchange.answer, exchange.network.server, now)
 
-    def _receive(self, now: float) -> list[tuple[bytes, tuple[str, int]]]:
-        received: list[tuple[bytes, tuple[str, int]]] = []
+    def _receive(self, now: float) -> list[_Datagram]:
+        received: list[_Datagram] = []
         try:
             while self._udp is not None and len(received) < BATCH:
-                received.append(self._udp.recvfrom(wire.LONGEST + 1))
+                octets, ancillary, _, (host, port) = self._udp.recvmsg(wire.LONGEST + 1, _ANCILLARY)
+                broadcast = not any(_to_us(data) for _, kind, data in ancillary if kind == _IP_PKTINFO)
+                received.append(_Datagram(octets, IPv4Address(host), port, broadcast))
         except BlockingIOError:
             pass
         except OSError as error:  # the interface went down; the daemon hears of that by itself
@@ -129,13 +150,13 @@ class DhcpServer:
         self.counters["received"] += len(received)
         return received
 
-    def _consider(self, octets: bytes, host: str, port: int, now: float) -> _Exchange | None:
+    def _consider(self, datagram: _Datagram, now: float) -> _Exchange | None:
         """Decode, look up, decide, answer; the lease book is up to date for the next request."""
         try:
-            request = wire.decode(octets)
+            request = wire.decode(datagram.octets)
         except WireError as error:
             self.counters["malformed"] += 1
-            self._complain("malformed", f"malformed message from {host}: {error.message}", now)
+            self._complain("malformed", f"malformed message from {datagram.source}: {error.message}", now)
             return None
         client = from_dhcp(request.chaddr, request.options)
         try:
@@ -143,14 +164,18 @@ class DhcpServer:
         except HostError as error:
             self._complain("registry", f"{client.mac} gets no answer: {error}", now, logging.ERROR)
             return None
-        decision = self._decide(client, node, self.network)
-        found = answer(request, decision, node, self.network, self._book, now)
+        network = select(request, self.networks, broadcast=datagram.broadcast)
+        if isinstance(network, Ignore):
+            return _Exchange(None, request, client, node, network, datagram.port)
+        book = self._books[network.subnet]
+        decision = self._decide(client, node, network)
+        found = answer(request, decision, node, network, book, now)
         if not isinstance(found, Ignore):
             for lease in found.leases:
-                self._book.put(lease)
+                book.put(lease)
         if isinstance(found, Reply) and found.offer:
-            self._book.hold(*found.offer, now)
-        return _Exchange(request, client, node, found, port)
+            book.hold(*found.offer, now)
+        return _Exchange(network, request, client, node, found, datagram.port)
 
     def _committed(self, batch: list[_Exchange], now: float) -> list[_Exchange]:
         """The exchanges of `batch` whose leases are on the disk: all of them, or those that have none."""
@@ -159,26 +184,26 @@ class DhcpServer:
             self._registry.commit_leases(leases)
         except HostError as error:
             self._complain("leases", f"{len(leases)} leases were not given: {error}", now, logging.ERROR)
-            self._book = self._read_leases()
+            self._books = self._read_leases()
             return [exchange for exchange in batch if not _leases(exchange)]
         return batch
 
-    def _send(self, exchange: _Exchange, reply: Reply, now: float) -> None:
+    def _send(self, exchange: _Exchange, reply: Reply, server: IPv4Address, now: float) -> None:
         message, left_out = wire.fit(reply.message, exchange.request.limit)
         if left_out:
             names = ", ".join(options.name(code) for code in left_out)
             self._complain("room", f"{exchange.client.mac} takes short replies: left out {names}", now)
         to = destination.of(exchange.request, message, exchange.source_port)
-        octets = wire.encode(message)
+        octets, interface = wire.encode(message), self.interface
         if self._udp is None or self._link is None:
             return
         try:
             if to.way is Way.LINK:
-                frame = destination.datagram(self.network.server, to, octets)
-                target = (self.network.interface, _ETHERTYPE_IPV4, 0, 0, to.mac.octets)
+                frame = destination.datagram(server, to, octets)
+                target = (interface, _ETHERTYPE_IPV4, 0, 0, to.mac.octets)
                 self._link.sendto(frame, target)
             else:
-                source = struct.pack("=I4s4s", 0, self.network.server.packed, bytes(4))
+                source = struct.pack("=I4s4s", 0, server.packed, bytes(4))
                 control = [(socket.IPPROTO_IP, _IP_PKTINFO, source)]
                 self._udp.sendmsg([octets], control, 0, (str(to.address), to.port))
         except OSError as error:
@@ -191,14 +216,17 @@ class DhcpServer:
 
     def _record(self, exchange: _Exchange, now: float) -> None:
         request, found = exchange.request, exchange.answer
-        foreign = other_server(request, self.network)
+        foreign = other_server(request, exchange.network) if exchange.network else None
         if foreign and request.type is MessageType.REQUEST and self._foreign.admits(foreign, now) is not None:
-            text = f"another DHCP server ({foreign}) answers on {self.network.interface}: it was chosen"
+            text = f"another DHCP server ({foreign}) answers on {self.interface}: it was chosen"
             self._tell(exchange, now, None, text, Level.WARNING)
         asked = _stage_asked(exchange)
         if isinstance(found, Ignore):
             self.counters["ignored"] += 1
-            untold = self._ignored.admits(request.chaddr, now)
+            # A relay that nobody configured is one matter, however many machines are behind it.
+            nowhere = exchange.network is None and int(request.giaddr)
+            matter = request.giaddr if nowhere else request.chaddr
+            untold = self._ignored.admits(matter, now)
             if untold is not None:
                 times = f" ({untold} times since the last line)" if untold else ""
                 self._tell(exchange, now, asked, f"no answer: {found.reason}{times}", Level.INFO)
@@ -217,13 +245,14 @@ class DhcpServer:
         untold = self._faults.admits(matter, now)
         if untold is not None:
             more = f" ({untold} more like this)" if untold else ""
-            log.log(level, "DHCP on %s: %s%s", self.network.interface, text, more)
+            log.log(level, "DHCP on %s: %s%s", self.interface, text, more)
 
-    def _read_leases(self) -> LeaseBook:
-        registry = self._registry
-        return LeaseBook(
-            self.network, registry.leases(), taken=lambda a: registry.node_by_address(a) is not None
-        )
+    def _read_leases(self) -> dict[IPv4Network, LeaseBook]:
+        leases, node_at = self._registry.leases(), self._registry.node_by_address
+        return {
+            network.subnet: LeaseBook(network, leases, taken=lambda a: node_at(a) is not None)
+            for network in self.networks
+        }
 
 
 # Details
@@ -236,6 +265,12 @@ def _stage_asked(exchange: _Exchange) -> Stage | None:
     if exchange.node and not begins_boot(exchange.client):
         return None
     return _STAGES.get(exchange.request.type) if exchange.request.type else None
+
+
+def _to_us(pktinfo: bytes) -> bool:
+    """Whether a datagram was sent to an address of ours: struct in_pktinfo of ip(7)."""
+    _, local, to = struct.unpack("=I4s4s", pktinfo[:12])
+    return bool(local == to)
 
 
 def _leases(exchange: _Exchange) -> tuple[Lease, ...]:
@@ -259,6 +294,7 @@ def _open_sockets(interface: str) -> tuple[socket.socket, socket.socket]:
         udp.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.encode() + b"\0")
         udp.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
         udp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+        udp.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
         udp.bind(("", SERVER_PORT))
         # Protocol 0: it only sends. The kernel puts the Ethernet header before what we hand it.
         link = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK, 0)

@@ -30,7 +30,7 @@ async def serve(directory: Path, pool: str | None) -> None:
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
     with Registry.open(directory / "registry.db") as registry:
         events = EventLog.open(directory / "events.db")
-        server = DhcpServer(network, registry, events, decide)
+        server = DhcpServer((network,), registry, events, decide)
         await server.start()
         print("ready", flush=True)
         await stopping.wait()

@@ -305,13 +305,15 @@ CASES = {
         address="10.77.0.100",
         header={"giaddr": RELAY, "flags": 0x8000},
     ),
-    "a relay of an unknown network doesn't": Case(
-        asked=request(DISCOVER, giaddr=IPv4Address("10.99.0.1")), reason="relay 10.99.0.1"
-    ),
     "a NAK through a relay must be broadcast": Case(
         asked=request(REQUEST, options=wants("192.168.1.7"), giaddr=RELAY),
         says=NAK,
         header={"giaddr": RELAY, "flags": 0x8000},
+    ),
+    "a client that names its relay as server without the relay's word for it chose another": Case(
+        asked=request(REQUEST, N01.mac, {54: RELAY.packed, 50: N01.address.packed}, giaddr=RELAY),
+        node=N01,
+        reason="another DHCP server",
     ),
 }
 
