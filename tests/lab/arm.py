@@ -2,8 +2,8 @@
 
 Packages of another architecture come through an apt configuration of one's own and are unpacked, never
 installed: nothing of them runs here. The root is made to be imported (`netbootctl image import NAME ROOT`),
-has a login prompt, and reports that it is ready like any image. Kept in pytest's cache, so that only the first
-run downloads (60 MB each).
+has a login prompt, and reports that it is ready like any image. Kept in pytest's cache, so that only the
+first run downloads (60 MB each).
 """
 
 import shutil
@@ -60,7 +60,7 @@ def made(kept: Path, architecture: str) -> Path:
 
 
 def fetch(directory: Path, architecture: str, *packages: str) -> None:
-    """Unpack `packages` of `architecture` (each with the package it depends on, for a kernel) into `directory`.
+    """Unpack `packages` of `architecture` into `directory`; a kernel's name stands for the current one.
 
     Skips the test, with apt's own words, where they can't be had.
     """
@@ -94,9 +94,8 @@ def _configure(here: Path, architecture: str) -> Path:
 
 
 def _apt(here: Path, configuration: Path, *words: str) -> None:
-    done = subprocess.run(
-        ["apt-get", "-c", configuration, *words], cwd=here, capture_output=True, text=True, check=False
-    )
+    command: list[str | Path] = ["apt-get", "-c", configuration, *words]
+    done = subprocess.run(command, cwd=here, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         pytest.skip(f"apt-get {' '.join(words)}: {done.stderr.strip()[-300:]}")
 
@@ -105,9 +104,9 @@ def _concrete(package: str, configuration: Path) -> str:
     """The package with the kernel itself, for one that only depends on the current one."""
     if package not in KERNELS.values():
         return package
-    command = ["apt-cache", "-c", configuration, "depends", "--no-recommends", "--no-suggests", package]
-    said = subprocess.run(command, capture_output=True, text=True, check=False).stdout
-    names = [line.split()[-1] for line in said.splitlines() if "Depends: linux-image-" in line]
+    command = ["apt-cache", "-c", str(configuration), "depends", "--no-recommends", "--no-suggests", package]
+    said = subprocess.run(command, capture_output=True, text=True, check=False)
+    names = [line.split()[-1] for line in said.stdout.splitlines() if "Depends: linux-image-" in line]
     if not names:
         pytest.skip(f"apt knows no {package} in {SUITE}")
     return names[0]
