@@ -118,9 +118,10 @@ def _remark(progress: Progress) -> str:
 
 
 def _missing(head: Head, nodes: list[Node], profile_images: set[str]) -> Iterator[str]:
-    for settings in head.config.network:
-        if settings.address is None and settings.interface not in head.addresses:
-            yield f"network {settings.interface} has no address; `netbootctl doctor` says how to give it one"
+    unpinned = dict.fromkeys(n.interface for n in head.config.network if n.address is None)
+    for interface in unpinned:
+        if interface not in head.addresses:
+            yield f"network {interface} has no address; `netbootctl doctor` says how to give it one"
     for image in sorted({node.image for node in nodes if node.image} | profile_images):
         if head.images.current_number(image) is None:
             yield f"image {image} has no current generation; `netbootctl image build {image}` makes one"

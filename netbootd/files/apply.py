@@ -140,6 +140,7 @@ def _exports(inputs: Inputs, want: Wanted) -> Iterator[Change]:
     file = _exports_file(config)
     present = read_file(file)
     kernel = config.nfs.server == "kernel"
+    servers = {network.server for network in inputs.networks}
     if kernel:
         content = exportfs.render(inputs.renderer, want.exports)
     else:
@@ -149,7 +150,7 @@ def _exports(inputs: Inputs, want: Wanted) -> Iterator[Change]:
             file,
             present=(present or b"").decode(errors="replace"),
             version=config.nfs.version,
-            bind=inputs.networks[0].server if len(config.network) == 1 and inputs.networks else None,
+            bind=servers.pop() if len(servers) == 1 and len(inputs.networks) == len(config.network) else None,
         )
     # The other server may have carried the exports before.
     yield from _no_exports(config, kernel=not kernel)

@@ -59,9 +59,13 @@ def head(name: str, networks: Iterable[Network], host_keys: Sequence[str]) -> He
     """The head node; `name` may be a full one, as gethostname gives it."""
     label = name.partition(".")[0].lower()
     own = () if label in RESERVED_NAMES else (label,)
+    domains: dict[IPv4Address, str | None] = {}
+    for network in networks:
+        # Networks behind a relay share the address, and each node has the names of the first alone.
+        domains.setdefault(network.server, network.domain)
     return Head(
         name=label,
-        addresses=tuple(Address(address=n.server, names=_names(own, n.domain)) for n in networks),
+        addresses=tuple(Address(address=a, names=_names(own, domain)) for a, domain in domains.items()),
         host_keys=tuple(host_keys),
     )
 

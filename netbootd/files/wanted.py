@@ -185,8 +185,9 @@ def _generations(inputs: Inputs, nodes: Sequence[Node]) -> tuple[Generations, li
 
 def _networks_away(inputs: Inputs) -> list[str]:
     here = {network.interface for network in inputs.networks}
+    wanted = dict.fromkeys(network.interface for network in inputs.config.network)
     return [
-        f"the interface {network.interface} has no address now: its nodes go without domain and name servers"
-        for network in inputs.config.network
-        if network.interface not in here
+        f"the interface {interface} has no address now: its nodes go without domain and name servers"
+        for interface in wanted
+        if interface not in here
     ]

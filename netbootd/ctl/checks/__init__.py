@@ -6,11 +6,12 @@ from netbootd.ctl.checks.ports import ports
 from netbootd.ctl.checks.rivals import rivals
 from netbootd.ctl.checks.software import commands, loaders, nfs_server
 from netbootd.ctl.checks.state import applied, clock, daemon, directory, images, keys, nodes
-from netbootd.ctl.checks.wires import forwarding, interfaces
+from netbootd.ctl.checks.wires import forwarding, interfaces, relays
 
 CHECKS: dict[str, Check] = {
     "interface": interfaces,
     "router": forwarding,
+    "relay": relays,
     "daemon": daemon,
     "ports": ports,
     "loaders": loaders,

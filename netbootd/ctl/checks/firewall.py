@@ -67,6 +67,8 @@ def _packets(context: Context, network: Network) -> Iterator[tuple[str, Packet]]
     """What a booting node sends us, in its order."""
     node = next(address for address in network.subnet.hosts() if address != network.server)
     nobody, everybody = IPv4Address("0.0.0.0"), IPv4Address("255.255.255.255")  # noqa: S104 (DHCP's own)
+    if network.behind_relay and network.router:
+        nobody, everybody = network.router, network.server  # the relay speaks, and to us alone
     config, server, wire = context.config, network.server, network.interface
 
     def packet(protocol: str, port: int, state: str = "new") -> Packet:

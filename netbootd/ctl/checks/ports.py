@@ -78,11 +78,14 @@ def owners_of(protocol: str, number: int, address: IPv4Address) -> list[Owner]:
 
 def _needed(context: Context) -> Iterator[Port]:
     config = context.config
-    for network in context.networks:
-        if network.dhcp is DhcpMode.SERVER:
+    served = {n.interface for n in context.networks if n.dhcp is not DhcpMode.OFF}
+    by_interface = {network.interface: network for network in reversed(context.networks)}
+    for network in reversed(by_interface.values()):
+        if network.interface in served:
             yield Port("udp", 67, "DHCP", network, 'dhcp = "off"')
         if config.tftp.enabled:
             yield Port("udp", config.tftp.port, "TFTP", network)
+    for network in {network.server: network for network in context.networks}.values():
         yield Port("tcp", config.http.port, "HTTP", network, "port under [http]")
 
 

@@ -44,7 +44,8 @@ def rivals(context: Context) -> list[Finding]:
     asked = [
         (network, links[network.interface])
         for network in context.networks
-        if network.dhcp is DhcpMode.SERVER and network.interface in links and links[network.interface].up
+        if network.dhcp is DhcpMode.SERVER and not network.behind_relay
+        if network.interface in links and links[network.interface].up
     ]
     if not asked:
         return []

@@ -84,6 +84,13 @@ def nodes(context: Context) -> list[Finding]:
         found.append(
             wrong(f"with an address on no network served: {_some(stray)}", "netbootctl node set NAME --ip IP")
         )
+    for network in context.networks:
+        # Nobody else is lent it; but `node add` refuses such an address, for a reason.
+        if lent := [n.name for n in registered if network.pool and n.address in network.pool]:
+            text = f"pool {network.pool} holds the address of {_some(lent)}"
+            found.append(
+                warning(text, "set `pool` to others in netbootd.toml, or netbootctl node set NAME --ip IP")
+            )
     return found or [ok(f"{len(registered)} nodes registered, each with an image")]
 
 

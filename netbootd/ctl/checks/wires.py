@@ -1,8 +1,10 @@
-"""The interfaces that netbootd.toml names: there, up, with the address, with a cable; and the way out."""
+"""The interfaces that netbootd.toml names: there, up, with the address, with a cable; and the ways out."""
 
 from collections.abc import Iterator
 from difflib import get_close_matches
+from ipaddress import IPv4Address
 from pathlib import Path
+from socket import AF_INET, SOCK_DGRAM, socket
 
 from netbootd.config import NetworkSettings
 from netbootd.ctl.checks.finding import Context, Finding, ok, warning, wrong
@@ -15,7 +17,8 @@ def interfaces(context: Context) -> list[Finding]:
     """Each network's interface."""
     by_name = {link.name: link for link in context.links}
     found: list[Finding] = []
-    for settings in context.config.network:
+    # Networks behind relays share the interface with its own network.
+    for settings in {(n.interface, n.address): n for n in context.config.network}.values():
         link = by_name.get(settings.interface)
         if link is None:
             found.append(_missing(settings.interface, by_name))
@@ -34,6 +37,35 @@ def forwarding(context: Context) -> list[Finding]:
         for network in context.networks
         if network.router == network.server
     ]
+
+
+def relays(context: Context) -> list[Finding]:
+    """The head node needs a route to each network behind a relay agent: its answers go there by unicast."""
+    found = []
+    for network in context.networks:
+        if not network.behind_relay or network.router is None:
+            continue
+        source = _route_to(network.router)
+        if source is None:
+            mend = f"ip route add {network.subnet} via RELAY dev {network.interface}   (RELAY's address here)"
+            found.append(wrong(f"there is no route to {network.subnet}, which is behind a relay", mend))
+        elif source != network.server:
+            text = f"the way to {network.subnet} begins at {source} and not at {network.server}"
+            mend = f"ip route add {network.subnet} via RELAY dev {network.interface} src {network.server}"
+            found.append(warning(f"{text}, where its nodes are told to find the head node", mend))
+        else:
+            found.append(ok(f"there is a route to {network.subnet}, behind a relay of {network.interface}"))
+    return found
+
+
+def _route_to(address: IPv4Address) -> IPv4Address | None:
+    """The own address with which the kernel would send there; nothing is sent."""
+    try:
+        with socket(AF_INET, SOCK_DGRAM) as trial:
+            trial.connect((str(address), 67))
+            return IPv4Address(trial.getsockname()[0])
+    except OSError:
+        return None
 
 
 def _missing(name: str, by_name: dict[str, Interface]) -> Finding:
