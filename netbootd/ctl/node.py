@@ -1,6 +1,5 @@
 """`netbootctl node`: register machines, change them, see who they are and where each setting comes from."""
 
-from collections.abc import Mapping
 from difflib import get_close_matches
 from ipaddress import AddressValueError, IPv4Address
 from typing import Annotated, Any
@@ -9,12 +8,25 @@ import typer
 
 from netbootd.ctl.afterwards import bring_up_to_date
 from netbootd.ctl.head import Head, complete_images, complete_nodes, complete_profiles, reserved_names
-from netbootd.ctl.options import Json, KernelArgs, Root, kernel_arguments
+from netbootd.ctl.node_record import SETTINGS, full_record, inherited, record_of, setting_rows, yes_or_no
+from netbootd.ctl.options import (
+    DhcpOptions,
+    EepromUpdate,
+    Json,
+    KernelArgs,
+    Loader,
+    Root,
+    dhcp_options,
+    kernel_arguments,
+    loader_name,
+    shown_options,
+)
 from netbootd.ctl.tables import card, listing, say, warn
 from netbootd.errors import UserError
 from netbootd.image import image_name
 from netbootd.node import Mac, Node, expand_names, host_name, serial_number
-from netbootd.registry import NodeRequest, Profile, Registry, Settings
+from netbootd.registry import NodeRequest, Registry, Settings
+from netbootd.settings import changed_options
 
 app = typer.Typer(no_args_is_help=True, help="Register machines and see who they are.")
 
@@ -47,8 +59,7 @@ ProfileName = Annotated[
 ]
 Serial = Annotated[str | None, typer.Option("--serial", metavar="SERIAL", help="The board's serial number.")]
 
-SETTINGS = {"image": "image", "root": "root", "kernel_args": "kernel arguments"}
-UNSETTABLE = ("image", "root", "kernel-args", "profile", "serial")
+UNSETTABLE = ("image", "root", "kernel-args", "loader", "eeprom-update", "dhcp-options", "profile", "serial")
 
 
 @app.command()
@@ -63,6 +74,9 @@ def add(  # noqa: PLR0913 (each is an option of the command)
     root: Root = None,
     serial: Serial = None,
     kernel_args: KernelArgs = None,
+    loader: Loader = None,
+    eeprom_update: EepromUpdate = None,
+    dhcp_option: DhcpOptions = None,
 ) -> None:
     """Register a machine, or one for each name of a range.
 
@@ -91,6 +105,9 @@ def add(  # noqa: PLR0913 (each is an option of the command)
                     image=image_name(image) if image is not None else None,
                     root=root,
                     kernel_args=kernel_arguments(kernel_args),
+                    loader=loader_name(loader),
+                    eeprom_update=eeprom_update,
+                    dhcp_options=changed_options({}, dhcp_options(dhcp_option)),
                 ),
             )
             for i, each in enumerate(names)
@@ -121,15 +138,15 @@ def list_(
             if any(node.profile for node in nodes):
                 columns["profile"] = "profile"
             empty = "no node is registered yet; `netbootctl node add n01 --mac MAC` registers one"
-            return listing([_record(node) for node in nodes], columns, as_json=as_json, empty=empty)
+            return listing([record_of(node) for node in nodes], columns, as_json=as_json, empty=empty)
         profiles = {profile.name: profile for profile in registry.profiles()}
-        records = [_full_record(node, registry.own_settings(node.name), profiles) for node in nodes]
+        records = [full_record(node, registry.own_settings(node.name), profiles) for node in nodes]
     if as_json:
         return listing(records, {}, as_json=True)
     rows = [
         {"node": record["name"], "setting": key, "value": value, "from": source}
         for record in records
-        for key, value, source in _setting_rows(record)
+        for key, value, source in setting_rows(record)
     ]
     return listing(rows, {"node": "node", "setting": "setting", "value": "value", "from": "from"})
 
@@ -140,13 +157,13 @@ def show(ctx: typer.Context, name: Name, as_json: Json = False) -> None:
     with Head.of(ctx).registry() as registry:
         node = registry.node(host_name(name))
         profiles = {profile.name: profile for profile in registry.profiles()}
-        record = _full_record(node, registry.own_settings(node.name), profiles)
+        record = full_record(node, registry.own_settings(node.name), profiles)
         booted = registry.booted().get(node.name)
     record["booted"] = f"{booted[0]}@{booted[1]}" if booted else None
     if as_json:
         return card(record, {}, as_json=True)
     shown = {key: f"{value}" + (f"  ({source})" if source != "node" else "") for key, value, source in
-             _setting_rows(record)}  # fmt: skip
+             setting_rows(record)}  # fmt: skip
     return card({**shown, "booted": record["booted"]}, {key: key for key in (*shown, "booted")})
 
 
@@ -162,6 +179,9 @@ def set_(  # noqa: PLR0913 (each is an option of the command)
     root: Root = None,
     serial: Serial = None,
     kernel_args: KernelArgs = None,
+    loader: Loader = None,
+    eeprom_update: EepromUpdate = None,
+    dhcp_option: DhcpOptions = None,
     unset: Annotated[
         list[str] | None,
         typer.Option("--unset", metavar="SETTING", help=f"Leave it to the profile: {', '.join(UNSETTABLE)}."),
@@ -179,7 +199,9 @@ def set_(  # noqa: PLR0913 (each is an option of the command)
         changes["serial"] = serial_number(serial)
     if image is not None:
         changes["image"] = image_name(image)
-    given = {"profile": profile, "root": root, "kernel_args": kernel_arguments(kernel_args)}
+    given = {"profile": profile, "root": root, "kernel_args": kernel_arguments(kernel_args),
+             "loader": loader_name(loader), "eeprom_update": eeprom_update,
+             "dhcp_options": dhcp_options(dhcp_option) or None}  # fmt: skip
     changes |= {key: value for key, value in given.items() if value is not None}
     if not changes:
         raise UserError("nothing to set", "`netbootctl node set --help` lists what can be")
@@ -261,7 +283,7 @@ def _address(text: str) -> IPv4Address:
 
 def _from_profile(registry: Registry, profile: str | None) -> bool:
     profiles = {each.name: each for each in registry.profiles()}
-    return profile in profiles and bool(_source("image", Settings(), profile, profiles)[0])
+    return profile in profiles and bool(inherited("image", Settings(), profile, profiles)[0])
 
 
 def _warn_of_own_images(registry: Registry, nodes: list[Node], profile: str | None, written: str) -> None:
@@ -296,47 +318,8 @@ def _unset(wishes: list[str]) -> dict[str, Any]:
 
 def _change(key: str, node: Node) -> str:
     value = getattr(node, key)
+    if key == "dhcp_options":
+        return "DHCP options " + (", ".join(f"{k}={v}" for k, v in shown_options(value).items()) or "-")
+    value = yes_or_no(value) if isinstance(value, bool) else value
     value = ", ".join(value) if isinstance(value, tuple) else value
-    return f"{key.replace('_', ' ')} {value if value not in (None, '') else '-'}"
-
-
-def _record(node: Node) -> dict[str, Any]:
-    return {
-        "name": node.name,
-        "address": str(node.address),
-        "macs": list(node.macs),
-        "image": node.image,
-        "root": node.root.value,
-        "profile": node.profile,
-        "serial": node.serial,
-        "kernel_args": node.kernel_args,
-        "machine_id": node.machine_id,
-    }
-
-
-def _full_record(node: Node, own: Settings, profiles: Mapping[str, Profile]) -> dict[str, Any]:
-    """The record, with `from`: for each setting that can be inherited, whose it is."""
-    sources = {key: _source(key, own, node.profile, profiles)[1] for key in SETTINGS}
-    return {**_record(node), "from": sources}
-
-
-def _source(key: str, own: Settings, profile: str | None, profiles: Mapping[str, Profile]) -> tuple[Any, str]:
-    """A setting's value, None where nobody set it, and who did."""
-    if (value := getattr(own, key)) is not None:
-        return value, "node"
-    seen: set[str] = set()
-    while profile is not None and profile not in seen:
-        if (value := getattr(profiles[profile].settings, key)) is not None:
-            return value, f"profile {profile}"
-        seen.add(profile)
-        profile = profiles[profile].parent
-    return None, "default"
-
-
-def _setting_rows(record: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """(setting, value, whose it is) of a full record, for people."""
-    plain = {"address": record["address"], "mac": ", ".join(record["macs"]), "profile": record["profile"],
-             "serial": record["serial"], "machine id": record["machine_id"]}  # fmt: skip
-    rows = [(key, value or "-", "node") for key, value in plain.items()]
-    rows += [(title, record[key] or "-", record["from"][key]) for key, title in SETTINGS.items()]
-    return [("name", record["name"], "node"), *rows]
+    return f"{SETTINGS.get(key, key)} {value if value not in (None, '') else '-'}"

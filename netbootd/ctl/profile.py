@@ -2,22 +2,34 @@
 
 import re
 from dataclasses import replace
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from netbootd.ctl.afterwards import bring_up_to_date
 from netbootd.ctl.head import Head, complete_images, complete_profiles
-from netbootd.ctl.options import Json, KernelArgs, Root, kernel_arguments
+from netbootd.ctl.options import (
+    DhcpOptions,
+    EepromUpdate,
+    Json,
+    KernelArgs,
+    Loader,
+    Root,
+    dhcp_options,
+    kernel_arguments,
+    loader_name,
+    shown_options,
+)
 from netbootd.ctl.tables import listing, say
 from netbootd.errors import UserError
 from netbootd.image import image_name
 from netbootd.registry import Profile, Settings
+from netbootd.settings import NOTHING_SET, changed_options
 
 app = typer.Typer(no_args_is_help=True, help="Settings that nodes share.")
 
 Name = Annotated[str, typer.Argument(metavar="NAME", autocompletion=complete_profiles, show_default=False)]
-UNSETTABLE = ("parent", "image", "root", "kernel-args")
+UNSETTABLE = ("parent", "image", "root", "kernel-args", "loader", "eeprom-update", "dhcp-options")
 
 
 @app.command("list")
@@ -25,27 +37,40 @@ def list_(ctx: typer.Context, as_json: Json = False) -> None:
     """Show the profiles, and who inherits from them."""
     with Head.of(ctx).registry() as registry:
         profiles, nodes = registry.profiles(), registry.nodes()
-    records = [
+    records: list[dict[str, Any]] = [
         {
             "name": profile.name,
             "parent": profile.parent,
             "image": profile.settings.image,
             "root": profile.settings.root,
             "kernel_args": profile.settings.kernel_args,
+            "loader": profile.settings.loader,
+            "eeprom_update": profile.settings.eeprom_update,
+            "dhcp_options": shown_options(profile.settings.dhcp_options),
             "nodes": [node.name for node in nodes if node.profile == profile.name],
         }
         for profile in profiles
     ]
     columns = {"name": "name", "parent": "parent", "image": "image", "root": "root",
-               "kernel_args": "kernel arguments", "nodes": "nodes"}  # fmt: skip
+               "kernel_args": "kernel arguments"}  # fmt: skip
+    seldom = {"loader": "loader", "eeprom_update": "EEPROM update", "dhcp_options": "DHCP options"}
+    columns |= {key: title for key, title in seldom.items() if any(r[key] not in (None, {}) for r in records)}
+    columns["nodes"] = "nodes"
     empty = "no profile is there yet; `netbootctl profile set NAME --image IMAGE` makes one"
-    listing(records, columns, as_json=as_json, empty=empty)
+    if as_json:
+        return listing(records, columns, as_json=True)
+    rows = [
+        {**record, "dhcp_options": [f"{name}={value}" for name, value in record["dhcp_options"].items()]}
+        for record in records
+    ]
+    return listing(rows, columns, empty=empty)
 
 
 @app.command("set")
-def set_(
+def set_(  # noqa: PLR0913 (each is an option of the command)
     ctx: typer.Context,
     name: Name,
+    *,
     parent: Annotated[
         str | None,
         typer.Option(
@@ -58,6 +83,9 @@ def set_(
     ] = None,
     root: Root = None,
     kernel_args: KernelArgs = None,
+    loader: Loader = None,
+    eeprom_update: EepromUpdate = None,
+    dhcp_option: DhcpOptions = None,
     unset: Annotated[
         list[str] | None,
         typer.Option("--unset", metavar="SETTING", help=f"Leave it to the parent: {', '.join(UNSETTABLE)}."),
@@ -72,18 +100,22 @@ def set_(
         image=image_name(image) if image is not None else None,
         root=root,
         kernel_args=kernel_arguments(kernel_args),
+        loader=loader_name(loader),
+        eeprom_update=eeprom_update,
     )
+    changes = dhcp_options(dhcp_option)
     with head.registry() as registry:
         found = {profile.name: profile for profile in registry.profiles()}
         profile = found.get(name) or Profile(name=_profile_name(name))
-        dropped = {wish.replace("-", "_"): None for wish in unset or []}
+        dropped = {wish.replace("-", "_") for wish in unset or []}
         if "parent" in dropped:
-            profile = replace(profile, parent=dropped.pop("parent"))
-        kept = replace(profile.settings, **dropped)
+            profile = replace(profile, parent=None)
+        kept = replace(
+            profile.settings, **{key: getattr(NOTHING_SET, key) for key in dropped if key != "parent"}
+        )
+        settings = replace(given.over(kept), dhcp_options=changed_options(kept.dhcp_options, changes))
         registry.put_profile(
-            replace(
-                profile, parent=parent if parent is not None else profile.parent, settings=given.over(kept)
-            )
+            replace(profile, parent=parent if parent is not None else profile.parent, settings=settings)
         )
     say(f"profile {name} {'changed' if name in found else 'made'}")
     bring_up_to_date(head, f"profile {name}")

@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterable
 from enum import IntEnum
 from ipaddress import IPv4Address
 
-INFINITE = 0xFFFFFFFF
+from netbootd.dhcp import option_table, option_types
+
+INFINITE = option_types.INFINITE
 """Seconds in option 51 that never end (RFC 2131 section 3.3)."""
 
 
@@ -105,9 +107,8 @@ def text(value: str) -> bytes:
 
 
 def domain_search(domains: Iterable[str]) -> bytes:
-    """Domains as DNS writes them, not compressed: 119 (RFC 3397 section 2)."""
-    labels = ((label.encode("ascii") for label in domain.strip(".").split(".")) for domain in domains)
-    return b"".join(b"".join(bytes([len(label)]) + label for label in name) + b"\0" for name in labels)
+    """Domains as DNS writes them, not compressed: 119 (RFC 3397 section 2). Raises ValueError."""
+    return b"".join(option_types.domain_name(domain) for domain in domains)
 
 
 # Octets to values; what is malformed reads as not sent
@@ -129,47 +130,25 @@ def sub_options(raw: bytes) -> dict[int, bytes]:
     return found
 
 
-def printable(raw: bytes, longest: int = 255) -> str:
-    """A text from the wire as it may be shown or kept: ASCII, bounded, without NUL at its end."""
-    return "".join(chr(c) if 0x20 <= c < 0x7F else "?" for c in raw.rstrip(b"\0")[:longest])
+printable = option_types.printable
 
 
 # Options for people
 
 
-def name(code: int) -> str:
-    """What option `code` is called, as in `boot-file-name`; its number where netbootd has no name for it."""
-    try:
-        return Option(code).name.lower().replace("_", "-")
-    except ValueError:
-        return f"option-{code}"
+name = option_table.name
 
 
 def describe(code: int, value: bytes) -> str:
     """The value for a reader, as in `10.77.0.1, 10.77.0.2`; hexadecimal where nothing better is known."""
-    shown = _READERS.get(code, _hex)(value)
+    kind = option_table.KNOWN.get(code)
+    shows = _READERS.get(code, kind.type.show if kind else _hex)
+    shown = shows(value)
     return shown if shown is not None else _hex(value)
 
 
 def _hex(value: bytes) -> str:
     return value.hex(" ")
-
-
-def _addresses(value: bytes) -> str | None:
-    if not value or len(value) % 4:
-        return None
-    return ", ".join(str(IPv4Address(value[i : i + 4])) for i in range(0, len(value), 4))
-
-
-def _number(value: bytes) -> str | None:
-    return str(int.from_bytes(value, "big")) if 0 < len(value) <= 4 else None
-
-
-def _seconds(value: bytes) -> str | None:
-    if len(value) != 4:
-        return None
-    number = int.from_bytes(value, "big")
-    return "for ever" if number == INFINITE else f"{number} s"
 
 
 def _message_type(value: bytes) -> str | None:
@@ -193,29 +172,10 @@ def _encapsulated(value: bytes) -> str:
     return "; ".join(f"{code}: {part.hex(' ')}" for code, part in sub_options(value).items()) or _hex(value)
 
 
-def _search(value: bytes) -> str | None:
-    names, labels, at = [], [], 0
-    while at < len(value):
-        label = value[at + 1 : at + 1 + value[at]]
-        if value[at] > 63 or len(label) < value[at]:
-            return None
-        at += 1 + value[at]
-        if label:
-            labels.append(printable(label))
-        else:
-            names.append(".".join(labels))
-            labels = []
-    return ", ".join(names) if not labels else None
-
-
 _READERS: dict[int, Callable[[bytes], str | None]] = {
-    **dict.fromkeys((1, 3, 6, 28, 42, 50, 54, 118), _addresses),
-    **dict.fromkeys((13, 26, 57), _number),
-    **dict.fromkeys((51, 58, 59), _seconds),
-    **dict.fromkeys((12, 15, 17, 56, 60, 66, 67, 77, 209, 210), printable),
-    **dict.fromkeys((43, 82, 175), _encapsulated),
+    **dict.fromkeys((Option.VENDOR_SPECIFIC, Option.RELAY_AGENT, Option.IPXE), _encapsulated),
     Option.MESSAGE_TYPE: _message_type,
     Option.PARAMETER_REQUEST_LIST: _numbers,
     Option.CLIENT_ARCHITECTURE: _architectures,
-    Option.DOMAIN_SEARCH: _search,
 }
+"""What is read otherwise than an admin would write it."""

@@ -1,6 +1,7 @@
 """netbootctl node: what is registered, what is refused and why, and that a refusal changes nothing."""
 
 import os
+import re
 import socket
 from pathlib import Path
 
@@ -290,3 +291,67 @@ def test_who_is_not_root_is_told_what_is_left_to_do(head: Head, monkeypatch: pyt
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     assert "left to do, as root: netbootctl apply" in head.well("node", "add", "n01", "--mac", MACS[0]).out
     assert not Path(head.directory / "hosts").exists()
+
+
+def test_loaders_eeprom_updates_and_dhcp_options_are_shown_with_whose_they_are(head: Head) -> None:
+    head.well("profile", "set", "base", "--dhcp-option", "log-servers=10.77.0.9", "--loader", "ipxe")
+    head.well(
+        "profile",
+        "set",
+        "pi",
+        "--parent",
+        "base",
+        "--eeprom-update",
+        "--dhcp-option",
+        "ntp-servers=10.77.0.9",
+    )
+    routes = "classless-static-routes=10.8.0.0/16 via 10.77.0.2, default via 10.77.0.1"
+    head.well("node", "add", "n01", "--mac", MACS[0], "--profile", "pi", "--dhcp-option", "ntp=10.77.0.1",
+              "--dhcp-option", routes)  # fmt: skip
+    record = head.well("node", "show", "n01", "--json").json
+    assert record["dhcp_options"] == {
+        "log-servers": "10.77.0.9",
+        "ntp-servers": "10.77.0.1",
+        "classless-static-routes": "10.8.0.0/16 via 10.77.0.2, 0.0.0.0/0 via 10.77.0.1",
+    }
+    assert record["from"]["dhcp_options"] == {
+        "log-servers": "profile base", "ntp-servers": "node", "classless-static-routes": "node",
+    }  # fmt: skip
+    assert (record["loader"], record["eeprom_update"]) == ("ipxe", True)
+    shown = head.well("node", "show", "n01").out
+    assert re.search(r"EEPROM update +yes +\(profile pi\)", shown)
+    assert re.search(r"DHCP log-servers +10\.77\.0\.9 +\(profile base\)", shown)
+    assert re.search(r"DHCP ntp-servers +10\.77\.0\.1 +node", head.well("node", "list", "--all").out)
+    said = head.well(
+        "node", "set", "n01", "--dhcp-option", "ntp-servers=", "--no-eeprom-update", "--loader", "grub"
+    ).out
+    assert "EEPROM update no" in said and "ntp-servers=10.77.0.9" in said
+    head.well(
+        "node", "set", "n01", "--unset", "dhcp-options", "--unset", "eeprom-update", "--unset", "loader"
+    )
+    record = head.well("node", "show", "n01", "--json").json
+    assert (record["dhcp_options"], record["eeprom_update"], record["loader"]) == (
+        {"log-servers": "10.77.0.9", "ntp-servers": "10.77.0.9"}, True, "ipxe",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["--loader", "lilo"], "there is no loader 'lilo'; one of ipxe"),
+        (["--dhcp-option", "ntp-servers"], "has no value"),
+        (["--dhcp-option", "ntp-serverz=1"], "did you mean ntp-servers?"),
+        (["--dhcp-option", "ntp-servers=10.77.0"], "'10.77.0' isn't an IPv4 address; write it as 10.77.0.1"),
+        (["--dhcp-option", "lease-time=1h"], "a node's lease never ends"),
+        (["--dhcp-option", "host-name=x"], "node rename"),
+        (["--unset", "dhcp-option"], "can't be unset"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_refused_and_changes_nothing(
+    head: Head, words: list[str], reason: str
+) -> None:
+    head.well("node", "add", "n01", "--mac", MACS[0])
+    before = head.dump()
+    done = head("node", "set", "n01", *words)
+    assert done.status == 2 and reason in done.err and done.err.count("\n") == 1
+    assert head.dump() == before

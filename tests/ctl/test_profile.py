@@ -10,10 +10,12 @@ def test_a_profile_is_made_changed_and_listed_with_who_uses_it(head: Head) -> No
     head.well("profile", "set", "gpu", "--parent", "base", "--kernel-args", "nomodeset")
     head.well("profile", "set", "gpu", "--image", "cuda")
     head.well("node", "add", "n01", "--mac", MACS[0], "--profile", "gpu")
+    nothing = {"parent": None, "image": None, "root": None, "kernel_args": None, "loader": None,
+               "eeprom_update": None, "dhcp_options": {}, "nodes": []}  # fmt: skip
     assert head.well("profile", "list", "--json").json == [
-        {"name": "base", "parent": None, "image": "debian", "root": "ram", "kernel_args": None, "nodes": []},
-        {"name": "gpu", "parent": "base", "image": "cuda", "root": None, "kernel_args": "nomodeset",
-         "nodes": ["n01"]},
+        nothing | {"name": "base", "image": "debian", "root": "ram"},
+        nothing | {"name": "gpu", "parent": "base", "image": "cuda", "kernel_args": "nomodeset",
+                   "nodes": ["n01"]},
     ]  # fmt: skip
     head.well("profile", "set", "gpu", "--unset", "image", "--unset", "kernel-args")
     assert head.well("node", "show", "n01", "--json").json["image"] == "debian"
@@ -45,3 +47,19 @@ def test_a_profile_that_nobody_uses_can_be_removed(head: Head) -> None:
     head.well("profile", "set", "base", "--root", "ram")
     head.well("profile", "remove", "base")
     assert head.well("profile", "list", "--json").json == []
+
+
+def test_a_profile_keeps_each_dhcp_option_until_it_is_dropped(head: Head) -> None:
+    head.well("profile", "set", "p", "--loader", "grub", "--no-eeprom-update", "--dhcp-option",
+              "ntp-servers=10.77.0.1,10.77.0.2", "--dhcp-option", "option-224=hex:0a0b")  # fmt: skip
+    head.well("profile", "set", "p", "--dhcp-option", "time-offset=-3600", "--dhcp-option", "224=")
+    (kept,) = head.well("profile", "list", "--json").json
+    assert kept["dhcp_options"] == {"time-offset": "-3600", "ntp-servers": "10.77.0.1, 10.77.0.2"}
+    assert (kept["loader"], kept["eeprom_update"]) == ("grub", False)
+    listed = head.well("profile", "list").out
+    assert "ntp-servers=10.77.0.1, 10.77.0.2" in listed and "grub" in listed
+    head.well(
+        "profile", "set", "p", "--unset", "dhcp-options", "--unset", "loader", "--unset", "eeprom-update"
+    )
+    (kept,) = head.well("profile", "list", "--json").json
+    assert (kept["dhcp_options"], kept["loader"], kept["eeprom_update"]) == ({}, None, None)

@@ -52,7 +52,7 @@ def test_an_option_reads_as_what_it_means_or_else_in_hexadecimal(code: int, valu
 
 
 def test_an_option_has_its_name_or_its_number() -> None:
-    assert options.name(67) == "boot-file-name"
+    assert options.name(67) == "bootfile-name"
     assert options.name(250) == "option-250"
 
 
