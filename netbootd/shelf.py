@@ -13,10 +13,10 @@ from pathlib import Path
 from netbootd.asset import Asset, Refusal
 from netbootd.beneath import open_beneath
 from netbootd.boot.answer import Denied, File, NotFound, Rendered
-from netbootd.boot.assets import Request, locate
+from netbootd.boot.assets import Request, locate, serial_told
 from netbootd.boot.cmdline import Exported
-from netbootd.boot.loaders import LOADERS
-from netbootd.errors import HostError, NetbootdError
+from netbootd.boot.loaders import BOARD_FIRMWARE, LOADERS
+from netbootd.errors import HostError, NetbootdError, UserError
 from netbootd.events import EventLog
 from netbootd.image import Generation
 from netbootd.images.store import ImageStore
@@ -24,6 +24,7 @@ from netbootd.network import Network, network_of
 from netbootd.node import Mac, Node
 from netbootd.registry import Registry
 from netbootd.render import Renderer
+from netbootd.serials import Serials
 from netbootd.stage import Event, Level, Stage
 
 
@@ -57,7 +58,7 @@ class HeadNode:
 
     def loader(self, name: str) -> Path | None:
         """Where this machine has the loader."""
-        return next((path for path in LOADERS[name].paths if path.is_file()), None)
+        return next((path for path in (LOADERS | BOARD_FIRMWARE)[name].paths if path.is_file()), None)
 
     def has_loader(self, name: str) -> bool:
         """Whether this machine has the loader."""
@@ -80,6 +81,7 @@ class Shelf:
         self._renderer = renderer
         self._events = events
         self._now = now
+        self._serials = Serials(head.registry, events.record, now)
 
     def open(self, path: str, peer: IPv4Address, local: IPv4Address, door: str) -> Asset | Refusal:
         """What `path` yields for the client at `peer`, which reached us at `local` through `door`.
@@ -91,6 +93,8 @@ class Shelf:
         try:
             node = self._head.registry.node_by_address(peer)
             found = locate(request, self._head, self._exported)
+            if node is not None and node.serial is None and (serial := serial_told(path)) is not None:
+                self._serials.learn(node, serial, node.mac)
             if isinstance(found, NotFound | Denied):
                 return self._refused(found, request, node, door)
             asset = self._opened(found, request, node)
@@ -113,12 +117,12 @@ class Shelf:
         try:
             return _file(found)
         except FileNotFoundError:
-            return NotFound(reason="no such file", missing=found.stage is not None)
+            return found.absent or NotFound(reason="no such file", missing=found.stage is not None)
         except PermissionError:
             return Denied(reason="the path leads out of what is served, or the file can't be read")
 
     def _rendered(self, found: Rendered, path: str) -> Asset:
-        content = self._renderer.render(found.template, **found.variables).encode()
+        content = found.packing(self._renderer.render(found.template, **found.variables))
         return Asset(name=path, size=len(content), fd=None, content=content, key=(0, 0, 0))
 
     def _note_booted(self, request: Request, node: Node, found: Rendered) -> None:
@@ -134,6 +138,8 @@ class Shelf:
 
     def _refused(self, found: NotFound | Denied, request: Request, node: Node | None, door: str) -> Refusal:
         """A missing loader or image is somebody's to mend; that a firmware probes for files is its way."""
+        if isinstance(found, NotFound) and found.probe:
+            return Refusal(found.reason)
         missing = isinstance(found, NotFound) and found.missing
         level = Level.ERROR if missing else Level.WARNING if isinstance(found, Denied) else Level.INFO
         self._record(request, node, None, f"{shown(request.path)} over {door}: {found.reason}", level)
@@ -150,6 +156,17 @@ class Shelf:
 def _is_own(found: File | Rendered, node: Node | None) -> bool:
     """False for the script of another: whoever looks at it boots nothing, and its node boots on as it was."""
     return isinstance(found, File) or (node is not None and found.variables.get("node") == node)
+
+
+def _check_ascii(template: str, text: str) -> None:
+    """Raise UserError for the first character that isn't ASCII."""
+    for number, line in enumerate(text.splitlines(), 1):
+        strange = next((c for c in line if not c.isascii()), None)
+        if strange is not None:
+            raise UserError(
+                f"template {template} renders to {strange!r} in line {number}",
+                "the firmware that reads it takes ASCII only, and stops there: write it without",
+            )
 
 
 def _file(found: File) -> Asset:

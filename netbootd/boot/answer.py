@@ -1,6 +1,6 @@
 """The values that the boot decision is made of: what may be announced, and what a path may yield."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -49,29 +49,40 @@ Decision = NetBoot | LocalBoot | Wait | Ignore
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NotFound:
+    """Nothing has that path. `missing`: something should (a loader, an image), and an admin can mend it.
+
+    `probe`: firmware asks for it in passing and boots without it; that it isn't there is no news.
+    """
+
+    reason: str
+    missing: bool = False
+    probe: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class File:
-    """`name` below `root`, to be opened without ever leaving it."""
+    """`name` below `root`, to be opened without ever leaving it.
+
+    `absent` is what the path yields where there is no such file; by default a file of a stage is missing.
+    """
 
     root: Path
     name: str
     stage: Stage | None
+    absent: NotFound | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rendered:
-    """A template to be rendered for this request."""
+    """A template to be rendered for this request. `ascii_only`: who reads it stops at any other character."""
 
     template: str
     variables: Mapping[str, object]
     stage: Stage | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NotFound:
-    """Nothing has that path. `missing`: something should (a loader, an image), and an admin can mend it."""
-
-    reason: str
-    missing: bool = False
+    ascii_only: bool = False
+    packing: Callable[[str], bytes] = str.encode
+    """What the text becomes on the wire."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -34,7 +34,7 @@ done
 """
 _APPLETS = (
     "sh init getty login reboot poweroff mount umount ip cat ls cp mkdir rm grep sed dmesg ps wget hostname "
-    "insmod modprobe switch_root readlink sleep chroot sync df"
+    "insmod modprobe switch_root readlink sleep chroot sync df tr nc free uname find head tail test touch"
 )
 # Drivers that no diskless node of the lab has hardware for; most of what the package weighs.
 _NEEDLESS = ("sound", "drivers/gpu", "drivers/media", "drivers/staging", "drivers/iio", "net/bluetooth")

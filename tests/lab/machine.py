@@ -23,6 +23,8 @@ from tests.lab.namespace import Lab
 from tests.lab.process import LabError, Process
 
 LAST_LINES = 40
+UBOOT_ARM64 = Path("/usr/lib/u-boot/qemu_arm64/u-boot.bin")
+UBOOT_ARM32 = Path("/usr/lib/u-boot/qemu_arm/u-boot.bin")
 _ESCAPES = re.compile(rb"\x1b(\[[0-9;?=]*[ -/]*[@-~]|[()][0-9A-B]|[=>cM78])|[\x00\x07\x08\r]")
 """Terminal control sequences: firmware and systemd write for a screen, we search for words."""
 
@@ -69,6 +71,20 @@ KINDS = {
             ("-machine", "q35"),
             "virtio-net-pci,romfile=,bootindex=1",
             flash=(Path("/usr/share/OVMF/OVMF_CODE_4M.fd"), Path("/usr/share/OVMF/OVMF_VARS_4M.fd")),
+        ),
+        Kind(
+            "uboot-arm64",
+            "qemu-system-aarch64",
+            ("-machine", "virt", "-cpu", "cortex-a57", "-bios", str(UBOOT_ARM64)),
+            "virtio-net-device",  # on PCI the card comes up without its address
+            files=(UBOOT_ARM64,),
+        ),
+        Kind(
+            "uboot-arm32",
+            "qemu-system-arm",
+            ("-machine", "virt,highmem=off", "-cpu", "cortex-a15", "-bios", str(UBOOT_ARM32)),
+            "virtio-net-device",
+            files=(UBOOT_ARM32,),
         ),
     )
 }
