@@ -72,6 +72,8 @@ class Network:
     """Seconds, for machines from the pool; registered nodes keep theirs for ever (their root hangs on it)."""
     http_port: int = 80
     router_advertisement: bool = True
+    echo_client_id: bool = True
+    """Whether option 61 is returned (RFC 6842); some old clients refuse a reply that has it."""
     options: Mapping[int, bytes] = field(default_factory=dict, hash=False)
     """DHCP options for all machines of the network, by number, encoded."""
 

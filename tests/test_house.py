@@ -29,6 +29,7 @@ PURE = {
     "netbootd.dhcp.option_table",
     "netbootd.dhcp.option_types",
     "netbootd.dhcp.options",
+    "netbootd.dhcp.parameters",
     "netbootd.dhcp.reservation",
     "netbootd.dhcp.leasebook",
     "netbootd.dhcp.destination",

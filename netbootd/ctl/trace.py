@@ -60,13 +60,13 @@ class Trace:
         generation = self.view.generation(node.image, None) if node and node.image else None
         decision = decide(client, node, network, generation, self.view.has_loader)
         found = answer(request, decision, node, network, self._leases(network), self.now)
-        asked = options.describe(options.Option.MESSAGE_TYPE, bytes([request.type or 0]))
+        asked = request.type.name if request.type else "BOOTP"
         step: Step = {"kind": "dhcp", "asks": asked, "mac": client.mac, "node": node.name if node else None}
         step |= {"firmware": getattr(decision, "firmware", "") or None}
         if not isinstance(found, Reply):
             why = found.note if isinstance(found, Settled) else found.reason
             return step | {"answer": None, "why": why}, decision, None
-        return step | _shown(request, found, decision), decision, found.message.yiaddr
+        return step | _shown(request, found), decision, found.message.yiaddr
 
     def fetch(self, path: str, peer: IPv4Address) -> Iterator[Step]:
         """What `path` yields for the client at `peer`; of a script, what it names in turn, too."""
@@ -110,11 +110,11 @@ def network_for(node: Node | None, networks: tuple[Network, ...]) -> list[Networ
     return [n for n in networks if node is None or node.address in n.subnet]
 
 
-def _shown(request: Message, reply: Reply, decision: Decision) -> Step:
+def _shown(request: Message, reply: Reply) -> Step:
     message, left_out = fit(reply.message, request.limit)
     return {
-        "answer": options.describe(options.Option.MESSAGE_TYPE, message.options[options.Option.MESSAGE_TYPE]),
-        "why": reply.note if message.type is MessageType.NAK else decision.reason,
+        "answer": message.type.name if message.type else "BOOTP reply",
+        "why": reply.note if message.type is MessageType.NAK else reply.reason,
         "yiaddr": str(message.yiaddr),
         "siaddr": str(message.siaddr),
         "file": message.file.decode("ascii", "replace"),

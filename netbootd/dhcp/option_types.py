@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 
 INFINITE = 0xFFFFFFFF
+ANYWHERE = IPv4Network("0.0.0.0/0")
+"""The destination of a default route."""
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 

@@ -66,6 +66,7 @@ class Option(IntEnum):
     IPXE = 175  # ipxe.org: encapsulated options
     PXELINUX_CONFIG = 209  # RFC 5071
     PXELINUX_PREFIX = 210  # RFC 5071
+    MS_CLASSLESS_ROUTES = 249  # Microsoft's number for 121
     END = 255
 
 

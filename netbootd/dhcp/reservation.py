@@ -13,10 +13,11 @@ from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
 from types import MappingProxyType
 
-from netbootd.boot.answer import Decision, Ignore, NetBoot, Wait
+from netbootd.boot.answer import Decision, Ignore, Wait
 from netbootd.dhcp import options
 from netbootd.dhcp.leasebook import LeaseBook
 from netbootd.dhcp.options import INFINITE, MessageType, Option
+from netbootd.dhcp.parameters import Parameters, echoed, parameters
 from netbootd.dhcp.selection import server_id
 from netbootd.dhcp.wire import BOOTREPLY, BROADCAST_FLAG, Message
 from netbootd.lease import Lease, LeaseState
@@ -27,21 +28,18 @@ from netbootd.stage import Level, Stage
 _NOWHERE = IPv4Address(0)
 SHORTEST_LEASE = 60
 """Seconds; a client that asks for less gets this."""
-LONGEST_FILE = 127
-"""Octets in the header's `file`, its NUL not counted; a longer name stands in option 67 alone."""
-
-ALWAYS_SENT = (Option.SUBNET_MASK, Option.ROUTER)
-"""Sent unasked: boot ROMs leave them out of option 55 and need them to reach a server."""
-ECHOED = (Option.CLIENT_ID, Option.CLIENT_UUID, Option.SUBNET_SELECTION, Option.RELAY_AGENT)
-"""Returned as they came: RFC 6842 section 3, RFC 4578 section 2.3, RFC 3011, RFC 3046 section 2.2."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """A message to send, and what has to be kept before it is. `note` is for the event."""
+    """A message to send, and what has to be kept before it is. `note` is for the event.
+
+    `reason`: why it boots what it is told to, or nothing.
+    """
 
     message: Message
     note: str
+    reason: str = ""
     stage: Stage | None = None
     level: Level = Level.INFO
     leases: tuple[Lease, ...] = ()
@@ -74,10 +72,10 @@ def answer(
     refused = _not_for_us(x)
     if refused:
         return Ignore(reason=refused)
+    if Option.MESSAGE_TYPE not in request.options:
+        return _bootp(x)
     handle = _HANDLERS.get(request.type) if request.type else None
-    if handle is None:
-        return Ignore(reason="it speaks BOOTP, or sends what only servers send")
-    return handle(x)
+    return handle(x) if handle else Ignore(reason="it sends what only servers send")
 
 
 def other_server(request: Message, network: Network) -> IPv4Address | None:
@@ -246,30 +244,78 @@ def _give(
     offer: tuple[bytes, IPv4Address] | None = None,
 ) -> Reply:
     """An OFFER or ACK of `address`, or the ACK of an INFORM where that is None."""
-    request, decision = x.request, x.decision
-    boot = decision if isinstance(decision, NetBoot) else None
-    bootfile = options.text(boot.bootfile) if boot else b""
+    request, told = x.request, parameters(x.decision, x.node, x.network)
+    head: dict[int, bytes] = {
+        Option.MESSAGE_TYPE: bytes([kind]),
+        Option.SERVER_ID: options.address(server_id(request, x.network)),
+    }
+    if address is not None:
+        head |= _times(seconds)
     message = Message(
         op=BOOTREPLY,
         xid=request.xid,
         flags=request.flags,
         ciaddr=request.ciaddr if kind is MessageType.ACK else _NOWHERE,
         yiaddr=address or _NOWHERE,
-        siaddr=boot.server if boot else _NOWHERE,
+        siaddr=told.server,
         giaddr=request.giaddr,
         chaddr=request.chaddr,
-        file=bootfile if len(bootfile) <= LONGEST_FILE else b"",
-        options=MappingProxyType(_options(x, kind, address, seconds)),
+        file=told.file,
+        options=MappingProxyType(_options(x, head, told)),
     )
     verb = "offered" if kind is MessageType.OFFER else "given" if address else "told the parameters for"
-    boots = f"boot file {boot.bootfile} ({boot.reason})" if boot else f"nothing to boot: {decision.reason}"
     return Reply(
         message=message,
-        note=f"{verb} {address or request.ciaddr}, {boots}",
+        note=f"{verb} {address or request.ciaddr}, {_boots(told)}",
+        reason=told.reason,
         stage=Stage.OFFER if kind is MessageType.OFFER else Stage.ACK if address else None,
-        level=Level.WARNING if isinstance(decision, Wait) else Level.INFO,
+        level=Level.WARNING if isinstance(x.decision, Wait) and not told.bootfile else Level.INFO,
         leases=leases,
         offer=offer,
+    )
+
+
+def _bootp(x: _Exchange) -> Answer:
+    """RFC 951, as RFC 1534 has a DHCP server answer it: no type, no times, no more than 300 octets.
+
+    Such an address can't be taken back, so that none of the pool is given. The boot file stands in the
+    header, where a BOOTP client looks for it, and the 64 octets for options are left to the others.
+    """
+    if isinstance(x.decision, Ignore):
+        return x.decision
+    if x.node is None:
+        return Ignore(reason="it speaks BOOTP and isn't registered: its lease would never end")
+    request = x.request
+    if int(request.ciaddr) and request.ciaddr != x.node.address:
+        return Ignore(reason=f"{x.node.name} has {x.node.address}, and it says by BOOTP {request.ciaddr}")
+    told = parameters(x.decision, x.node, x.network)
+    sent = _options(x, {}, told)
+    if told.file:
+        sent = {k: v for k, v in sent.items() if k not in (Option.TFTP_SERVER_NAME, Option.BOOT_FILE_NAME)}
+    message = Message(
+        op=BOOTREPLY,
+        xid=request.xid,
+        flags=request.flags,
+        ciaddr=request.ciaddr,
+        yiaddr=x.node.address,
+        siaddr=told.server,
+        giaddr=request.giaddr,
+        chaddr=request.chaddr,
+        file=told.file,
+        options=MappingProxyType(sent),
+    )
+    return Reply(
+        message=message,
+        note=f"given {x.node.address} by BOOTP, {_boots(told)}",
+        reason=told.reason,
+        stage=Stage.ACK,
+        leases=x.given_up,
+    )
+
+
+def _boots(told: Parameters) -> str:
+    return (
+        f"boot file {told.bootfile} ({told.reason})" if told.bootfile else f"nothing to boot: {told.reason}"
     )
 
 
@@ -280,7 +326,7 @@ def _refuse(x: _Exchange, reason: str, leases: tuple[Lease, ...] = ()) -> Reply:
         Option.MESSAGE_TYPE: bytes([MessageType.NAK]),
         Option.SERVER_ID: options.address(server_id(request, x.network)),
         Option.MESSAGE: options.text(reason),
-        **{code: request.options[code] for code in ECHOED if request.options.get(code)},
+        **echoed(request, x.network),
     }
     message = Message(
         op=BOOTREPLY,
@@ -293,60 +339,20 @@ def _refuse(x: _Exchange, reason: str, leases: tuple[Lease, ...] = ()) -> Reply:
     return Reply(message=message, note=f"refused: {reason}", level=Level.WARNING, leases=leases)
 
 
-def _options(
-    x: _Exchange, kind: MessageType, address: IPv4Address | None, seconds: int
-) -> Mapping[int, bytes]:
-    """The options in the order in which they are sent, which is also how much they matter: the last go first.
-
-    What the protocol needs, then what the client asked for in its own order (section 4.3.1), then the boot
-    options it didn't ask for. An option that the decision sets to nothing is left out.
-    """
-    request, network = x.request, x.network
-    head: dict[int, bytes] = {
-        Option.MESSAGE_TYPE: bytes([kind]),
-        Option.SERVER_ID: options.address(server_id(request, network)),
-    }
-    if address is not None:
-        head[Option.LEASE_TIME] = options.seconds(seconds)
-        if seconds != INFINITE:
-            head[Option.RENEWAL_TIME] = options.seconds(seconds // 2)
-            head[Option.REBINDING_TIME] = options.seconds(seconds * 7 // 8)
-    boot = _boot_options(x.decision)
-    offered = _network_options(x) | boot
-    asked = request.options.get(Option.PARAMETER_REQUEST_LIST)
-    order = [code for code in asked if code in offered] if asked else list(offered)
-    order += [code for code in (*ALWAYS_SENT, *boot) if code in offered]
-    echoed = {code: request.options[code] for code in ECHOED if code in request.options}
-    values = head | {code: offered[code] for code in order if code not in head} | echoed
-    return {code: value for code, value in values.items() if value and boot.get(code) != b""}
+def _times(seconds: int) -> dict[int, bytes]:
+    """Options 51, 58 and 59. A lease without end isn't renewed: Linux's ip=dhcp never does (ipconfig.c)."""
+    times: dict[int, bytes] = {Option.LEASE_TIME: options.seconds(seconds)}
+    if seconds != INFINITE:
+        times[Option.RENEWAL_TIME] = options.seconds(seconds // 2)
+        times[Option.REBINDING_TIME] = options.seconds(seconds * 7 // 8)
+    return times
 
 
-def _network_options(x: _Exchange) -> dict[int, bytes]:
-    network = x.network
-    found: dict[int, bytes] = {
-        Option.SUBNET_MASK: options.address(network.subnet.netmask),
-        Option.BROADCAST_ADDRESS: options.address(network.subnet.broadcast_address),
-    }
-    if network.router:
-        found[Option.ROUTER] = options.address(network.router)
-    if network.dns:
-        found[Option.DNS] = options.addresses(network.dns)
-    if x.node:
-        found[Option.HOST_NAME] = options.text(x.node.name)
-    if network.domain:
-        found[Option.DOMAIN_NAME] = options.text(network.domain)
-        found[Option.DOMAIN_SEARCH] = options.domain_search([network.domain])
-    return found
-
-
-def _boot_options(decision: Decision) -> dict[int, bytes]:
-    if not isinstance(decision, NetBoot):
-        return {}
-    named: dict[int, bytes] = {
-        Option.TFTP_SERVER_NAME: options.text(str(decision.server)),
-        Option.BOOT_FILE_NAME: options.text(decision.bootfile),
-    }
-    return {**named, **decision.options}
+def _options(x: _Exchange, head: Mapping[int, bytes], told: Parameters) -> dict[int, bytes]:
+    """`head`, which the protocol needs, then what there is to tell, then what is returned to the client."""
+    order = told.ordered(x.request.options.get(Option.PARAMETER_REQUEST_LIST))
+    returned = {k: v for k, v in echoed(x.request, x.network).items() if told.options.get(k) != b""}
+    return {**head, **{code: value for code, value in order.items() if code not in head}, **returned}
 
 
 def _lease_seconds(x: _Exchange) -> int:

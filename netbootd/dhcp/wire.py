@@ -112,8 +112,11 @@ class Message:
     def limit(self) -> int:
         """The longest reply this client takes, in octets of UDP payload.
 
-        Option 57 counts the IP and UDP headers too; what is below its legal minimum counts as not sent.
+        Option 57 counts the IP and UDP headers too; what is below its legal minimum counts as not sent. A
+        BOOTP client has room for 64 octets of options (RFC 951 section 3).
         """
+        if Option.MESSAGE_TYPE not in self.options:
+            return MINIMUM
         raw = self.options.get(Option.MAXIMUM_SIZE)
         return min(max(int.from_bytes(raw, "big") - 28, UNKNOWN_LIMIT), FRAME_LIMIT) if raw else UNKNOWN_LIMIT
 
@@ -257,12 +260,17 @@ def _walk(octets: bytes, options: dict[int, bytes]) -> None:
         at = stop
 
 
-_PLACES: Mapping[int, int] = {Option.MESSAGE_TYPE: -2, Option.SERVER_ID: -1, Option.RELAY_AGENT: 1}
+_PLACES: Mapping[int, float] = {Option.MESSAGE_TYPE: -2, Option.SERVER_ID: -1, Option.RELAY_AGENT: 1}
 """53 and 54 first: clients with little memory read no further to tell the type. 82 last (RFC 3046)."""
 
 
 def _wire_order(options: Mapping[int, bytes]) -> list[tuple[int, bytes]]:
-    return sorted(options.items(), key=lambda option: _PLACES.get(option[0], 0))
+    return sorted(options.items(), key=lambda option: _PLACES.get(option[0], _in_pieces(option[1])))
+
+
+def _in_pieces(value: bytes) -> float:
+    """Behind the others: a client that can't join the pieces (RFC 3396) has read the rest by then."""
+    return 0.5 if len(value) > LONGEST_PIECE else 0.0
 
 
 def _size(value: bytes) -> int:

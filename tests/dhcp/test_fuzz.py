@@ -11,26 +11,35 @@ from ipaddress import IPv4Address
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from netbootd.dhcp import destination, wire
+from netbootd.boot.answer import Ignore
+from netbootd.dhcp import destination, options, wire
 from netbootd.dhcp.leasebook import LeaseBook
 from netbootd.dhcp.reservation import Reply
+from netbootd.dhcp.selection import select
 from netbootd.dhcp.wire import Message, WireError
 from netbootd.node import Mac
 from tests.dhcp.packets import CAPTURES, N01, NETWORK, NOW, ask, dhcp_payloads
 
 MUTATIONS = int(os.environ.get("NETBOOTD_FUZZ", "4000"))
 OPTIONS = range(240, 340)
+RICH = replace(
+    N01,
+    dhcp_options={66: b"192.0.2.1", 67: b"x" * 200, 121: b"\x08\x0a\x0a\x4d\x00\x02", 43: b"y" * 700, 6: b""},
+)
+"""A node for which an admin set as much as a reply holds, and more."""
 ADDRESSES = range(12, 28)
 
 
 def go_through(octets: bytes, book: LeaseBook, now: float) -> bool:
-    """The whole hallway for one datagram; whether it was a request."""
+    """The whole hallway for one datagram, for all kinds of nodes; whether it was a request."""
     try:
         request = wire.decode(octets)
     except WireError as error:
         assert str(error).isprintable()
         return False
-    for node in (None, replace(N01, macs=(request.chaddr,))):
+    for node in (None, replace(N01, macs=(request.chaddr,)), replace(RICH, macs=(request.chaddr,))):
+        if isinstance(select(request, [NETWORK]), Ignore):
+            break
         found = ask(request, book, node, now)
         if isinstance(found, Reply):
             message, _ = wire.fit(found.message, request.limit)
@@ -40,6 +49,7 @@ def go_through(octets: bytes, book: LeaseBook, now: float) -> bool:
             to = destination.of(request, message, 68)
             assert to.address in (destination.BROADCAST, *NETWORK.subnet)
             assert found.note.isprintable()
+            assert all(options.describe(*option).isprintable() for option in message.options.items())
     return True
 
 

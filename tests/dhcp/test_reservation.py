@@ -18,6 +18,7 @@ from tests.dhcp.packets import N01, NETWORK, NOW, SERVER, STRANGER, address, ask
 
 DISCOVER, OFFER, REQUEST, DECLINE, ACK, NAK, RELEASE, INFORM = MessageType
 NOBODY = IPv4Address(0)
+STRANGERS = IPv4Address("10.77.0.100")
 FOREVER = b"\xff" * 4
 OURS = {54: SERVER.packed}
 THEIRS = {54: address("10.77.0.3")}
@@ -297,7 +298,10 @@ CASES = {
     "a DISCOVER with an address of its own sends no OFFER there": Case(
         asked=request(DISCOVER, ciaddr=IPv4Address("198.51.100.1")), reason="198.51.100.1"
     ),
-    "BOOTP gets no answer": Case(asked=request(None, N01.mac), node=N01, reason="BOOTP"),
+    "a stranger that speaks BOOTP gets no answer": Case(asked=request(None), reason="never end"),
+    "a node that says another address by BOOTP gets no answer": Case(
+        asked=request(None, N01.mac, ciaddr=STRANGERS), node=N01, reason="it says by BOOTP 10.77.0.100"
+    ),
     "an OFFER sent to a server gets no answer": Case(asked=request(OFFER), reason="only servers send"),
     "a relay of this network hears the answer": Case(
         asked=request(DISCOVER, giaddr=RELAY, flags=0x8000),

@@ -133,7 +133,7 @@ def test_the_type_and_the_server_come_first_and_the_relays_option_last() -> None
 def test_a_value_over_255_octets_is_split_and_comes_back_whole() -> None:
     long = bytes(range(256)) * 3
     octets = encode(Message(op=2, xid=1, chaddr=MAC, options={53: b"\x02", 43: long, 80: b""}))
-    assert octets[243:245] == b"\x2b\xff"
+    assert octets[243:247] == b"\x50\x00\x2b\xff"  # who can't join pieces has read the rest before them
     assert decode_any(octets).options == {53: b"\x02", 43: long, 80: b""}
 
 
@@ -151,7 +151,11 @@ def test_a_reply_has_an_end_mark_and_300_octets_at_least() -> None:
 def test_the_limit_is_what_the_client_says_within_reason(sent: int | None, limit: int) -> None:
     """UEFI sends 57 = 0xff00 in its REQUEST (captures/uefi-x64-pxe-to-grub.pcap)."""
     options = {} if sent is None else {int(Option.MAXIMUM_SIZE): sent.to_bytes(2, "big")}
-    assert Message(op=1, xid=1, chaddr=MAC, options=options).limit == limit
+    assert Message(op=1, xid=1, chaddr=MAC, options={53: b"\1", **options}).limit == limit
+
+
+def test_a_bootp_client_gets_no_more_than_bootp_has_room_for() -> None:
+    assert Message(op=1, xid=1, chaddr=MAC, options={1: b""}).limit == 300
 
 
 def test_what_fits_is_left_as_it_is() -> None:
