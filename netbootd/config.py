@@ -9,12 +9,13 @@ import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
-from netbootd.config_problems import Problem, Table, explain, prune, shown
+from netbootd.config_problems import Key, Problem, Table, explain, prune, shown
+from netbootd.dhcp import option_table
 from netbootd.errors import ConfigError, UserError
 from netbootd.network import AddressRange, DhcpMode, Network
 from netbootd.node import host_name
@@ -144,14 +145,17 @@ class NetworkSettings(_Table):
     domain: Annotated[str, BeforeValidator(_domain)] | None = None
     lease_time: Annotated[int, BeforeValidator(_duration)] = 43_200
     router_advertisement: bool = True
+    echo_client_id: bool = True
+    options: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        problems = list(_misfits(self, self.address)) if self.address else []
+        problems: list[tuple[Key, str]] = list(_misfits(self, self.address)) if self.address else []
         if self.dhcp is DhcpMode.PROXY:
             problems.append(("dhcp", '"proxy" isn\'t in this version yet; use "server", or "off"'))
         if self.range and self.pool and self.range.overlaps(self.pool):
             problems.append(("pool", f"{self.pool} overlaps range {self.range}; keep them apart"))
+        problems += [(("options", name), text) for name, text in _options(self.options)[1]]
         if problems:
             raise PydanticCustomError("network", "{problems}", {"problems": problems})
         return self
@@ -354,7 +358,30 @@ def _network(settings: NetworkSettings, address: IPv4Interface, http_port: int) 
         lease_time=settings.lease_time,
         http_port=http_port,
         router_advertisement=settings.router_advertisement,
+        echo_client_id=settings.echo_client_id,
+        options=_options(settings.options)[0],
     )
+
+
+_KEYS_OF_OPTIONS = {3: "router", 6: "dns", 15: "domain"}
+"""What nodes are told in more ways than by DHCP has a key of its own."""
+
+
+def _options(written: Mapping[str, Any]) -> tuple[dict[int, bytes], list[tuple[str, str]]]:
+    """[network.options] by number, encoded; and what is wrong with it, as (key, complaint)."""
+    found, problems = dict[int, bytes](), list[tuple[str, str]]()
+    for name, value in written.items():
+        try:
+            code, octets = option_table.read(name, value)
+        except UserError as error:
+            problems.append((name, str(error).removeprefix(f"{name}: ")))
+            continue
+        if code in _KEYS_OF_OPTIONS:
+            problems.append((name, f"write `{_KEYS_OF_OPTIONS[code]}` in the [[network]] instead"))
+        elif code in found:
+            problems.append((name, f"option {code} stands here twice"))
+        found[code] = octets
+    return found, problems
 
 
 def _clash(network: NetworkSettings, other: NetworkSettings, number: int) -> Iterator[tuple[str, str]]:

@@ -8,6 +8,8 @@ from typing import Any
 from netbootd.toml_lines import Path, line_of
 
 Table = dict[str, Any]
+Key = str | tuple[str, ...]
+"""A key within a table, with dots where it lies deeper; or its parts, where they may have dots themselves."""
 Detail = Mapping[str, Any]
 """A finding: `type`, `loc`, `input`, `msg`, perhaps `ctx`: there `problems` of our own, as (key, text)."""
 
@@ -77,7 +79,9 @@ def _places(detail: Detail) -> list[Path]:
     )
 
 
-def _place(where: Path, key: str) -> Path:
+def _place(where: Path, key: Key) -> Path:
+    if isinstance(key, tuple):
+        return (*where, *key)
     return (*where, *(int(part) if part.isdigit() else part for part in key.split(".")))
 
 
@@ -127,7 +131,8 @@ def _missing(detail: Detail) -> str:
 
 
 def _table(detail: Detail) -> str:
-    return f"{shown(detail['input'])} has to be a table; write [{_dotted(detail['loc'])}]"
+    name = ".".join(part for part in detail["loc"] if isinstance(part, str))
+    return f"{shown(detail['input'])} has to be a table; write [{name}]"
 
 
 def _list(detail: Detail) -> str:
@@ -160,6 +165,7 @@ _WORDS: dict[str, Callable[[Detail], str]] = {
     "greater_than_equal": _port,
     "less_than_equal": _port,
     "tuple_type": _list,
+    "dict_type": _table,
     "model_type": _table,
     "model_attributes_type": _table,
 }

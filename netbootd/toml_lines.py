@@ -28,14 +28,14 @@ def key_lines(text: str) -> dict[Path, int]:
         rest = line
         if closing is None and open_brackets == 0:
             if match := _ARRAY.fullmatch(line):
-                name = _path(match[1])
+                name = _within(_path(match[1])[:-1], counts) + _path(match[1])[-1:]
                 index = counts[name] = counts.get(name, -1) + 1
                 table = (*name, index)
                 lines.setdefault(name, number)
                 lines[table] = number
                 continue
             if match := _TABLE.fullmatch(line):
-                table = _path(match[1])
+                table = _within(_path(match[1]), counts)
                 lines[table] = number
                 continue
             if match := _ASSIGNMENT.match(line):
@@ -55,6 +55,16 @@ def line_of(path: Path, lines: dict[Path, int]) -> int | None:
 
 def _path(dotted: str) -> Path:
     return tuple(part.strip("\"'") for part in re.findall(_KEY, dotted))
+
+
+def _within(path: Path, counts: dict[Path, int]) -> Path:
+    """`path` with the numbers of the elements that it means: the last ones of their arrays of tables."""
+    found: Path = ()
+    for part in path:
+        found = (*found, part)
+        if found in counts:
+            found = (*found, counts[found])
+    return found
 
 
 def _scan(line: str, open_brackets: int, closing: str | None) -> tuple[int, str | None]:

@@ -19,7 +19,7 @@ from netbootd.errors import ConfigError
 from netbootd.network import AddressRange, DhcpMode
 from netbootd.render import Renderer
 
-SETTING = re.compile(r"#([a-z_]+ = |\[)")
+SETTING = re.compile(r"#([a-z_-]+[0-9]* = |\[)")
 
 
 def rendered(**variables: object) -> str:
@@ -51,10 +51,14 @@ def test_every_setting_is_explained_and_its_example_can_be_used_as_it_stands(tmp
     for line in switched_on.splitlines():
         if heading := re.fullmatch(r"\[+([a-z]+)\]+", line):
             table = heading[1]
-        elif key := re.match(r"[a-z_]+", line):
+        elif line == "[network.options]":
+            found[table].add("options")
+            table = "network.options"
+        elif table != "network.options" and (key := re.match(r"[a-z_]+", line)):
             found[table].add(key[0])
     assert found == tables
     assert config.network[0].interface == "eth1"
+    assert config.network[0].options.keys() == {"ntp-servers", "classless-static-routes", "option-224"}
 
 
 def test_a_commented_default_is_the_default(tmp_path: Path) -> None:
@@ -62,6 +66,7 @@ def test_a_commented_default_is_the_default(tmp_path: Path) -> None:
     bare = loaded('[[network]]\ninterface = "eth1"\n', tmp_path)
     lines = rendered(interface="eth1").splitlines()
     examples = {"authorized_keys", "address", "range", "pool", "router", "dns", "domain"}
+    examples |= {"subnet", "ntp-servers", "classless-static-routes", "option-224"}
     shown = "\n".join(
         line[1:] if SETTING.match(line) and line[1:].split()[0] not in examples else line for line in lines
     )

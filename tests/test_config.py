@@ -244,3 +244,70 @@ def test_no_text_makes_it_fail_otherwise(tmp_path_factory: pytest.TempPathFactor
         load(path)
     except ConfigError as error:
         assert error.problems
+
+
+OPTIONS = """
+[[network]]
+interface = "eth1"
+address = "10.77.0.1/24"
+[network.options]
+ntp-servers = ["10.77.0.1", "10.77.0.2"]
+time-offset = -3600
+ip-forwarding = true
+interface_mtu = 9000
+option-224 = "hex:0a0b"
+domain-search = "none"
+[[network]]
+interface = "eth2"
+address = "10.78.0.1/24"
+echo_client_id = false
+options = {"log-servers" = "10.78.0.9, 10.78.0.8"}
+"""
+
+
+def test_dhcp_options_of_a_network_are_read_into_the_octets_that_are_sent(tmp_path: Path) -> None:
+    first, second = load(_write(tmp_path / "netbootd.toml", OPTIONS)).networks_on({})
+    assert first.options == {
+        42: bytes((10, 77, 0, 1, 10, 77, 0, 2)),
+        2: b"\xff\xff\xf1\xf0",
+        19: b"\x01",
+        26: b"\x23\x28",
+        224: b"\x0a\x0b",
+        119: b"",
+    }
+    assert (first.echo_client_id, second.echo_client_id) == (True, False)
+    assert second.options == {7: bytes((10, 78, 0, 9, 10, 78, 0, 8))}
+
+
+def test_what_is_wrong_with_a_dhcp_option_is_told_with_its_line(tmp_path: Path) -> None:
+    text = """
+[[network]]
+interface = "eth1"
+address = "10.77.0.1/24"
+[network.options]
+ntp-servers = "10.77.0"
+lease-time = "1h"
+routers = "10.77.0.254"
+ntp-server = "10.77.0.1"
+42 = "10.77.0.2"
+tftp-server-nam = "x"
+domain-search = 3.5
+[[network]]
+interface = "eth2"
+options = 7
+[network.nonsense]
+a = 1
+"""
+    assert [line.replace("network[1].options.", "") for line in _problems(tmp_path, text)[1:]] == [
+        "line 6: ntp-servers: '10.77.0' isn't an IPv4 address; write it as 10.77.0.1, 10.77.0.2",
+        "line 7: lease-time: option 51 (lease-time) can't be set: a node's lease never ends, because its root"
+        " hangs on it; `lease_time` of the [[network]] is for machines from the pool",
+        "line 8: routers: write `router` in the [[network]] instead",
+        "line 10: 42: option 42 stands here twice",
+        "line 11: tftp-server-nam: there is no DHCP option 'tftp-server-nam'; did you mean tftp-server-name?",
+        "line 12: domain-search: '3.5' has to be a text, a number, true or false; write it as"
+        " cluster.example, example",
+        "line 15: network[2].options: 7 has to be a table; write [network.options]",
+        "line 16: network[2].nonsense: isn't a setting; known here: interface, address, subnet, dhcp, range,"
+        " pool, router, dns, domain, lease_time, router_advertisement, echo_client_id, options",
+    ]
