@@ -33,17 +33,17 @@ class Request:
 
 def locate(request: Request, view: View, exported: Exported) -> Located:
     """Find what `request` asks for; no file is touched."""
-    path = request.path.replace("\\", "/")
-    if len(path) > LONGEST_PATH or not path.isprintable():
+    if len(request.path) > LONGEST_PATH or not request.path.isprintable():
         return Denied(reason="a path longer than 500 characters, or with control characters")
-    parts = tuple(part for part in path.split("/") if part not in ("", "."))
+    parts = _parts(request.path)
     if ".." in parts:
         return Denied(reason="a path that climbs with ..")
     match parts:
-        case ("loaders", name):
+        case ("loaders", name) if name in LOADERS:
             return _loader(name, view)
         case ("images", image, number, *rest) if rest:
-            return _of_image(image, number, "/".join(rest), view)
+            if (brought := _of_image(image, number, "/".join(rest), view)) is not None:
+                return brought
     visit = Visit(parts, request.peer, view, exported)
     for family in FAMILIES:
         if (found := family.locate(visit)) is not None:
@@ -51,19 +51,26 @@ def locate(request: Request, view: View, exported: Exported) -> Located:
     return NotFound(reason="no such path")
 
 
+def serial_told(path: str) -> str | None:
+    """The serial number of the board that asks for `path`, where its firmware puts that into its paths."""
+    parts = _parts(path[:LONGEST_PATH])
+    return next((serial for family in FAMILIES if (serial := family.serial_in(parts))), None)
+
+
+def _parts(path: str) -> tuple[str, ...]:
+    return tuple(part for part in path.replace("\\", "/").split("/") if part not in ("", "."))
+
+
 def _loader(name: str, view: View) -> Located:
-    if name not in LOADERS:
-        return NotFound(reason="no such loader")
     path = view.loader(name)
     if path is None:
-        package = LOADERS[name].package
-        return NotFound(
-            reason=f"loader {name} isn't installed; `apt install {package}` brings it", missing=True
-        )
+        reason = f"the loader {name} isn't installed; {LOADERS[name].advice}"
+        return NotFound(reason=reason, missing=True)
     return File(root=path.parent, name=path.name, stage=Stage.LOADER)
 
 
-def _of_image(image: str, number: str, name: str, view: View) -> Located:
+def _of_image(image: str, number: str, name: str, view: View) -> Located | None:
+    """None where a loader that the image brought asks beside itself for what it didn't bring."""
     try:
         image, wanted = parse_label(f"{image}@{number}")
     except UserError:
@@ -71,5 +78,8 @@ def _of_image(image: str, number: str, name: str, view: View) -> Located:
     generation = view.generation(image, wanted)
     if generation is None:
         return NotFound(reason=f"there is no {image}@{number}", missing=True)
-    loader = Stage.LOADER if name.startswith("loaders/") else None
-    return File(root=generation.boot, name=name, stage=STAGES.get(name, loader))
+    loader = name.removeprefix("loaders/") if name.startswith("loaders/") else None
+    if loader and loader not in generation.loaders:
+        return None
+    stage = Stage.LOADER if loader else STAGES.get(name)
+    return File(root=generation.boot, name=name, stage=stage)

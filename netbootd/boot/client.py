@@ -20,8 +20,8 @@ class Client:
 
     `architectures` is option 93 (RFC 4578 2.1: one number or several); `uuid` option 97 raw, its type octet
     first; `user_classes` option 77 with RFC 3004's lengths taken off, or whole where there are none (iPXE).
-    `maximum_size` is option 57 in octets. `sent`: the numbers of all options, in their order: some firmware
-    is known by nothing else.
+    `ipxe_features`: what iPXE says in 175 that it can. `maximum_size` is option 57 in octets. `sent`: the
+    numbers of all options, in their order: some firmware is known by nothing else.
     """
 
     mac: Mac
@@ -31,6 +31,7 @@ class Client:
     uuid: bytes = b""
     parameter_request_list: tuple[int, ...] = ()
     ipxe_options: bool = False
+    ipxe_features: frozenset[int] = frozenset()
     maximum_size: int | None = None
     sent: tuple[int, ...] = ()
 
@@ -53,6 +54,7 @@ def from_dhcp(mac: Mac, options: Mapping[int, bytes]) -> Client:
         uuid=uuid if len(uuid) == 17 else b"",
         parameter_request_list=tuple(options.get(OPTION_PARAMETER_REQUEST_LIST, b"")),
         ipxe_options=OPTION_IPXE in options,
+        ipxe_features=_ipxe_features(options.get(OPTION_IPXE, b"")),
         maximum_size=int.from_bytes(size, "big") if len(size) == 2 else None,
         sent=tuple(options),
     )
@@ -73,3 +75,14 @@ def _user_classes(raw: bytes) -> tuple[bytes, ...]:
         classes.append(rest[1 : 1 + length])
         rest = rest[1 + length :]
     return tuple(classes)
+
+
+def _ipxe_features(raw: bytes) -> frozenset[int]:
+    """Sub-options 16 to 127 of 175 with a value that isn't zero (iPXE, include/ipxe/features.h)."""
+    found, rest = set(), raw
+    while len(rest) >= 2 and rest[0] != 255:
+        code, length = rest[0], rest[1]
+        if 16 <= code < 128 and any(rest[2 : 2 + length]):
+            found.add(code)
+        rest = rest[2 + length :]
+    return frozenset(found)

@@ -106,7 +106,7 @@ def test_a_script_without_an_image_to_boot_is_missing(view: _View) -> None:
     "path",
     [
         *("", "/", "loaders", "loaders/", "loaders/etc/passwd", "loaders/none.efi", "boot/zz/boot.ipxe"),
-        *("images/debian/1", "images/Debian/1/vmlinuz", "images/debian/x/vmlinuz", "autoexec.ipxe"),
+        *("images/debian/1", "images/Debian/1/vmlinuz", "images/debian/x/vmlinuz", "autoexec.exe"),
         "boot/52-54-00-00-00-99/boot.ipxe",
     ],
 )

@@ -37,13 +37,17 @@ def _unknown(_client: Client) -> None:
     return None
 
 
+def _untold(_parts: tuple[str, ...]) -> None:
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class Family:
     """One family of firmware, or of what runs in its place.
 
     `announce` says what one of this family, known to be a node that should boot, is told. `locate` answers
     for the paths that it makes up by itself, None where a path isn't its own. `serial` reads a board's serial
-    number off its request. `behind_proxy`: whether it takes what a proxyDHCP server offers beside another
+    number off its DHCP request, `serial_in` off the parts of a path that it asks for. `behind_proxy`: whether it takes what a proxyDHCP server offers beside another
     server's address. `begins_boot` is false for an operating system: its DISCOVER is no power-on.
     """
 
@@ -52,7 +56,10 @@ class Family:
     announce: Callable[[Booting], NetBoot | LocalBoot | Wait]
     locate: Callable[[Visit], Located | None] = _nothing
     serial: Callable[[Client], str | None] = _unknown
+    serial_in: Callable[[tuple[str, ...]], str | None] = _untold
     behind_proxy: bool = True
+    asks_at_4011: bool = False
+    """Behind a proxy it is offered the proxy's name alone, and asks at port 4011 for the rest (dhcp.proxy)."""
     begins_boot: bool = True
 
 
