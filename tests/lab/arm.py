@@ -1,4 +1,4 @@
-"""Small Debian root file systems for ARM: Debian's own kernel for that architecture, and a static busybox.
+"""Small Debian root file systems for ARM: Debian's kernel for that architecture, its busybox and C library.
 
 Packages of another architecture come through an apt configuration of one's own and are unpacked, never
 installed: nothing of them runs here. The root is made to be imported (`netbootctl image import NAME ROOT`),
@@ -6,6 +6,7 @@ has a login prompt, and reports that it is ready like any image. Kept in pytest'
 first run downloads (60 MB each).
 """
 
+import hashlib
 import shutil
 import subprocess
 import tempfile
@@ -47,8 +48,9 @@ def small_root(config: pytest.Config, architecture: str) -> Path:
 
 
 def made(kept: Path, architecture: str) -> Path:
-    """The same, kept under `kept`."""
-    found = kept / architecture / "root"
+    """The same, kept under `kept` by what this file makes of the packages."""
+    recipe = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:8]
+    found = kept / f"{architecture}-{recipe}" / "root"
     if not found.is_dir():
         with tempfile.TemporaryDirectory(dir=kept) as temporary:
             new = Path(temporary) / architecture
@@ -115,11 +117,13 @@ def _concrete(package: str, configuration: Path) -> str:
 def _make(directory: Path, architecture: str) -> None:
     root = directory / "root"
     root.mkdir()
-    fetch(root, architecture, KERNELS[architecture], "busybox-static")
+    fetch(root, architecture, KERNELS[architecture], "busybox", "libc6")
     release = next((root / "lib/modules").iterdir()).name
     for name in _NEEDLESS:
         shutil.rmtree(root / "lib/modules" / release / "kernel" / name, ignore_errors=True)
     shutil.rmtree(root / "usr/share")
+    for gconv in root.glob("usr/lib/*/gconv"):
+        shutil.rmtree(gconv)
     for name in ("dev", "proc", "sys", "run", "tmp", "root", "mnt", "sbin", "etc/init.d", "etc/local.d"):
         (root / name).mkdir(parents=True, exist_ok=True)
     subprocess.run(["depmod", "-b", root, release], check=True)
