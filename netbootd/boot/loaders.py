@@ -131,3 +131,12 @@ LOADERS: dict[str, Loader] = _table(
         "/usr/lib/syslinux/bios/ldlinux.c32",
     ),
 )
+
+_RASPBERRY_PI = ("/usr/lib/raspi-firmware", "/usr/local/lib/raspi-firmware")
+BOARD_FIRMWARE = _table(
+    *(
+        Loader(name, "", "raspi-firmware", tuple(Path(directory) / name for directory in _RASPBERRY_PI))
+        for name in ("bootcode.bin", "start.elf", "start4.elf")
+    )
+)
+"""What a board's own loader asks for, by the names that it has for it; used where the image has none."""
