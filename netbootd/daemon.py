@@ -23,6 +23,7 @@ from netbootd.boot import policy
 from netbootd.boot.answer import Decision, Wait
 from netbootd.boot.client import Client
 from netbootd.boot.cmdline import Exported
+from netbootd.boot.firmware import serial_of
 from netbootd.config import Config
 from netbootd.dhcp.server import DhcpServer
 from netbootd.errors import HostError, NetbootdError
@@ -32,6 +33,7 @@ from netbootd.network import DhcpMode, Network
 from netbootd.node import Node
 from netbootd.registry import Registry
 from netbootd.render import Renderer
+from netbootd.serials import Serials
 from netbootd.shelf import HeadNode, Shelf, shown
 from netbootd.stage import Event, Level
 from netbootd.tftp.server import TftpServer
@@ -95,6 +97,7 @@ class Daemon:
                 nfs_version=self._config.nfs.version,
             )
             renderer = Renderer(self._config.template_dir)
+            self._serials = Serials(registry, self._events.record, time.time)
             self._shelf = Shelf(self._head, exported, renderer, self._events, time.time)
             stack.push_async_callback(lambda: self._stop(self._running))
             self._handle_signals()
@@ -212,6 +215,9 @@ class Daemon:
         await asyncio.gather(*(self._running.pop(served).aclose() for served in list(several)))
 
     def _decide(self, client: Client, node: Node | None, network: Network) -> Decision:
+        if node is not None and (serial := serial_of(client)) is not None:
+            # After the answer and its event: it waits for no disk, and a clash is told within this boot.
+            asyncio.get_running_loop().call_soon(self._serials.learn, node, serial, client.mac)
         try:
             generation = self._head.generation(node.image, None) if node and node.image else None
         except (NetbootdError, OSError) as error:

@@ -35,6 +35,8 @@ class Generation:
     """What the image brings in boot/loaders/: shimx64.efi, grubx64.efi … as its distribution signed them."""
     firmware: bool = False
     """Whether boot/firmware/ has what a Raspberry Pi's own boot loader asks for (start4.elf …)."""
+    config_txt: tuple[str, ...] = ()
+    """Lines for a Raspberry Pi's config.txt: how its kernel is started, and what the image's own said."""
 
     @property
     def root(self) -> Path:

@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 
 from netbootd.image import Generation
-from netbootd.images import initrd, kernels, machine, mend, record, trees
+from netbootd.images import boards, initrd, kernels, machine, mend, record, signed, trees
 from netbootd.images.kernels import Kernel
 from netbootd.images.progress import Progress
 from netbootd.images.store import ImageStore, Staging
@@ -40,6 +40,9 @@ def publish(
         progress("making the initrd", 0, None)
         report = initrd.build(root, kernel.release, staging.boot / "initrd")
         _copy_boot_files(root, kernel, staging.boot)
+        board = boards.collect(root, kernel, architecture, staging.boot)
+        loaders = signed.collect(root, architecture, staging.boot)
+        _make_readable(staging.boot)
         size = trees.size(root)
     progress("bringing it to the disk", 0, None)
     return store.publish(
@@ -53,14 +56,17 @@ def publish(
             architecture=architecture,
             kernel_release=kernel.release,
             size=size,
-            remarks=(*remarks, *report.remarks),
+            remarks=(*remarks, *report.remarks, *board.remarks),
             sha256=sha256,
+            loaders=loaders,
+            firmware=board.firmware,
+            config_txt=board.config_txt,
         ),
     )
 
 
 def _copy_boot_files(root: Path, kernel: Kernel, boot: Path) -> None:
-    """What is served: readable by everybody, ordinary files only."""
+    """What is served: ordinary files only."""
     _copy(kernel.path, boot / "vmlinuz")
     if kernel.initrd is not None:
         _copy(kernel.initrd, boot / "initrd.distribution")
@@ -69,6 +75,9 @@ def _copy_boot_files(root: Path, kernel: Kernel, boot: Path) -> None:
             ordinary = path.is_file() and not path.is_symlink()
             if ordinary and path.suffix in (".dtb", ".dtbo") and path.stat().st_size <= _LARGEST_TREE:
                 _copy(path, boot / "dtbs" / path.relative_to(kernel.device_trees))
+
+
+def _make_readable(boot: Path) -> None:
     for path in [boot, *boot.rglob("*")]:
         path.chmod(0o755 if path.is_dir() else 0o644)
 

@@ -17,7 +17,7 @@ FILE_NAME = "generation.json"
 _MOST_OCTETS = 1 << 20
 _FROM_ITS_PLACE = frozenset({"image", "number", "directory"})
 _NUMBERS = frozenset({"size"})
-_LISTS = frozenset({"remarks", "loaders"})
+_LISTS = frozenset({"remarks", "loaders", "config_txt"})
 _FLAGS = frozenset({"firmware"})
 
 

@@ -30,3 +30,9 @@ def begins_boot(client: Client) -> bool:
     """Whether a DISCOVER of `client` tells of a machine that was powered on."""
     family = recognise(client)
     return family is not None and family.begins_boot
+
+
+def serial_of(client: Client) -> str | None:
+    """The serial number that a board tells in its DHCP request."""
+    family = recognise(client)
+    return family.serial(client) if family else None

@@ -47,8 +47,9 @@ class Family:
 
     `announce` says what one of this family, known to be a node that should boot, is told. `locate` answers
     for the paths that it makes up by itself, None where a path isn't its own. `serial` reads a board's serial
-    number off its DHCP request, `serial_in` off the parts of a path that it asks for. `behind_proxy`: whether it takes what a proxyDHCP server offers beside another
-    server's address. `begins_boot` is false for an operating system: its DISCOVER is no power-on.
+    number off its DHCP request, `serial_in` off the parts of a path that it asks for. `behind_proxy`: whether
+    it takes what a proxyDHCP server offers beside another server's address. `begins_boot` is false for an
+    operating system: its DISCOVER is no power-on.
     """
 
     name: str
@@ -59,7 +60,7 @@ class Family:
     serial_in: Callable[[tuple[str, ...]], str | None] = _untold
     behind_proxy: bool = True
     asks_at_4011: bool = False
-    """Behind a proxy it is offered the proxy's name alone, and asks at port 4011 for the rest (dhcp.proxy)."""
+    """Behind a proxy it is offered the proxy's name alone, and asks at port 4011 for more (dhcp.proxy)."""
     begins_boot: bool = True
 
 
