@@ -201,7 +201,8 @@ def fit(message: Message, limit: int) -> tuple[Message, tuple[int, ...]]:
     """`message` with as many options as `limit` octets hold, and the numbers of those left out.
 
     What goes first is what isn't NEEDED, from the last option back; then what is needed, from the last back,
-    and 82 at the end of all (RFC 3046 section 2.2). 53 and 54 always stay.
+    and 82 at the end of all, as a whole (RFC 3046 section 2.2): a relay that can't tell its client without it
+    would lose the reply. 53 and 54 always stay.
     """
     size = SHORTEST + 1 + sum(_size(value) for value in message.options.values())
     if size <= limit:
