@@ -73,6 +73,37 @@ KINDS = {
             flash=(Path("/usr/share/OVMF/OVMF_CODE_4M.fd"), Path("/usr/share/OVMF/OVMF_VARS_4M.fd")),
         ),
         Kind(
+            "uefi-http",  # OVMF tries PXE and HTTP Boot in turn, unless it is told not to (OvmfPkg/README)
+            "qemu-system-x86_64",
+            (
+                *("-machine", "q35"),
+                *("-fw_cfg", "name=opt/org.tianocore/IPv4PXESupport,string=n"),
+                *("-fw_cfg", "name=opt/org.tianocore/IPv6PXESupport,string=n"),
+            ),
+            "virtio-net-pci,romfile=,bootindex=1",
+            flash=(Path("/usr/share/OVMF/OVMF_CODE_4M.fd"), Path("/usr/share/OVMF/OVMF_VARS_4M.fd")),
+        ),
+        Kind(
+            "uefi-secure",  # Secure Boot on, with Microsoft's keys; its variables only SMM may change
+            "qemu-system-x86_64",
+            (
+                *("-machine", "q35,smm=on"),
+                *("-global", "driver=cfi.pflash01,property=secure,value=on"),
+            ),
+            "virtio-net-pci,romfile=,bootindex=1",
+            flash=(
+                Path("/usr/share/OVMF/OVMF_CODE_4M.secboot.fd"),
+                Path("/usr/share/OVMF/OVMF_VARS_4M.ms.fd"),
+            ),
+        ),
+        Kind(
+            "uefi-arm64",
+            "qemu-system-aarch64",
+            ("-machine", "virt", "-cpu", "cortex-a57"),
+            "virtio-net-pci,romfile=,bootindex=1",
+            flash=(Path("/usr/share/AAVMF/AAVMF_CODE.fd"), Path("/usr/share/AAVMF/AAVMF_VARS.fd")),
+        ),
+        Kind(
             "uboot-arm64",
             "qemu-system-aarch64",
             ("-machine", "virt", "-cpu", "cortex-a57", "-bios", str(UBOOT_ARM64)),
