@@ -151,8 +151,8 @@ class NetworkSettings(_Table):
     @model_validator(mode="after")
     def _fits(self) -> Self:
         problems: list[tuple[Key, str]] = list(_misfits(self, self.address)) if self.address else []
-        if self.dhcp is DhcpMode.PROXY:
-            problems.append(("dhcp", '"proxy" isn\'t in this version yet; use "server", or "off"'))
+        if self.dhcp is DhcpMode.PROXY and self.pool:
+            problems.append(("pool", "in proxy mode the other DHCP server gives the addresses; leave it out"))
         if self.range and self.pool and self.range.overlaps(self.pool):
             problems.append(("pool", f"{self.pool} overlaps range {self.range}; keep them apart"))
         problems += [(("options", name), text) for name, text in _options(self.options)[1]]

@@ -6,11 +6,11 @@ from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Protocol
 
-from netbootd.boot.answer import Located, NotFound, Rendered
+from netbootd.boot.answer import Denied, Located, NotFound, Rendered
 from netbootd.boot.cmdline import Exported, command_line
 from netbootd.errors import UserError
 from netbootd.image import Generation
-from netbootd.network import Network
+from netbootd.network import DhcpMode, Network
 from netbootd.node import Mac, Node
 from netbootd.stage import Stage
 
@@ -59,6 +59,8 @@ def rendered(visit: Visit, node: Node | None, template: str) -> Located:
     variables = kernel_of(visit, node)
     if isinstance(variables, NotFound):
         return variables
+    if (elsewhere := _elsewhere(visit, node, variables["network"])) is not None:
+        return elsewhere
     return Rendered(template=template, variables=variables, stage=Stage.CONFIG)
 
 
@@ -89,6 +91,20 @@ def kernel_of(visit: Visit, node: Node) -> Mapping[str, object] | NotFound:
         "files": f"{network.http}/{path}",
         "command_line": command_line(node, generation, network, visit.exported),
     }
+
+
+def _elsewhere(visit: Visit, node: Node, network: object) -> Denied | None:
+    """A refusal where another DHCP server gives the addresses, and gave this node another than its own.
+
+    What it boots with would have it take the registered one, which that server may give to any machine.
+    """
+    proxied = isinstance(network, Network) and network.dhcp is DhcpMode.PROXY
+    if not proxied or visit.peer == node.address:
+        return None
+    return Denied(
+        reason=f"{node.name} asks from {visit.peer}, and {node.address} is registered for it: that has to be"
+        f" reserved for it in the other DHCP server; `netbootctl why {node.name}` prints the lines"
+    )
 
 
 def mac_in(text: str) -> Mac | None:

@@ -13,7 +13,8 @@ import typer
 from netbootd.config import Config, load
 from netbootd.errors import HostError, NetbootdError
 from netbootd.images.store import ImageStore
-from netbootd.network import Network
+from netbootd.network import DhcpMode, Network, network_of
+from netbootd.node import Node
 from netbootd.registry import Registry
 
 
@@ -56,6 +57,13 @@ class Head:
                 f"`ip address add 10.77.0.1/24 dev {names[0]}`, or set `address` in {self.path}",
             )
         return self.networks
+
+    def proxied(self, node: Node) -> Network | None:
+        """The network of a node whose address is another DHCP server's to give; None for any other node."""
+        if all(settings.dhcp is not DhcpMode.PROXY for settings in self.config.network):
+            return None
+        network = network_of(node.address, self.config.matched(self.addresses)[0])
+        return network if network and network.dhcp is DhcpMode.PROXY else None
 
     @cached_property
     def images(self) -> ImageStore:

@@ -14,7 +14,7 @@ from netbootd.boot.progress import Progress
 from netbootd.ctl.head import Head
 from netbootd.ctl.options import Json
 from netbootd.ctl.tables import cell, duration, listing, print_json, say, table
-from netbootd.ctl.verdict import ADVICE, State, state
+from netbootd.ctl.verdict import ADVICE, State, state, stopped_at
 from netbootd.node import Mac, Node
 from netbootd.stage import Level
 
@@ -104,17 +104,19 @@ def _node(
         "booted": told,
         "next": boots if current else None,
         "boots": shown,
-        "remark": _remark(progress) if progress and how is State.STUCK else None,
+        "remark": _remark(progress, proxied=head.proxied(node) is not None)
+        if progress and how is State.STUCK
+        else None,
         "text": progress.text if progress else None,
         "level": progress.level if progress else None,
     }
 
 
-def _remark(progress: Progress) -> str:
+def _remark(progress: Progress, *, proxied: bool) -> str:
     """Of a boot that stopped: the trouble that was told of, else where it stopped."""
     if progress.level is not Level.INFO or progress.stage not in ADVICE:
         return progress.text
-    return ADVICE[progress.stage].stopped
+    return stopped_at(progress.stage, proxied=proxied).stopped
 
 
 def _missing(head: Head, nodes: list[Node], profile_images: set[str]) -> Iterator[str]:

@@ -104,6 +104,32 @@ ADVICE: dict[Stage, Advice] = {
     ),
 }
 
+BESIDE: dict[Stage, Advice] = {
+    Stage.DISCOVER: Advice(
+        "asked for an address and was offered nothing to boot beside it",
+        (
+            "the last line above says why, where netbootd decided so",
+            "otherwise: does netbootd run, and on this interface? `netbootctl doctor`",
+        ),
+    ),
+    Stage.OFFER: Advice(
+        "was offered its boot file, and never asked the other DHCP server for an address",
+        (
+            'does the other DHCP server give it one? netbootd never does where `dhcp` is "proxy"',
+            "the offer may not have arrived: cable, switch port still in spanning tree (enable portfast)",
+        ),
+    ),
+    Stage.REQUEST: Advice(
+        "asked the other DHCP server for its address, and never asked for its boot file",
+        (
+            "a firewall on the head node must let UDP 4011 and UDP 69 in: `netbootctl doctor`",
+            "the other DHCP server must name no boot file of its own (option 67, `file`), and no next server",
+            "was it given its own address? what the lines above say of it has to be reserved there",
+        ),
+    ),
+}
+"""In place of ADVICE's, where another DHCP server gives the addresses (`dhcp = "proxy"`)."""
+
 
 def state(progress: Progress | None, now: float) -> State:
     """How a machine is doing at `now` (Unix seconds)."""
@@ -119,12 +145,20 @@ def furthest(events: Sequence[Event]) -> Stage | None:
     return max((event.stage for event in events if event.stage), key=lambda stage: stage.order, default=None)
 
 
-def advice(events: Sequence[Event]) -> Advice | None:
-    """What a boot's events say of where it stopped; None for one that came through."""
+def advice(events: Sequence[Event], *, proxied: bool = False) -> Advice | None:
+    """What a boot's events say of where it stopped; None for one that came through.
+
+    `proxied`: its address is another DHCP server's to give.
+    """
     stage = furthest(events)
     if stage is Stage.READY:
         return None
-    return ADVICE[stage] if stage else NEVER_HEARD
+    return stopped_at(stage, proxied=proxied) if stage else NEVER_HEARD
+
+
+def stopped_at(stage: Stage, *, proxied: bool = False) -> Advice:
+    """What is to be said of a boot that came no further than `stage`, which isn't the last."""
+    return BESIDE.get(stage, ADVICE[stage]) if proxied else ADVICE[stage]
 
 
 def complaint(events: Sequence[Event]) -> str:

@@ -2,6 +2,7 @@
 
 import sys
 import time
+from dataclasses import asdict
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -10,6 +11,7 @@ import typer
 from netbootd import events
 from netbootd.ctl.head import Head, complete_nodes
 from netbootd.ctl.options import Json
+from netbootd.ctl.paste import lines_for, show_recipes
 from netbootd.ctl.tables import console, duration, listing, print_json, say
 from netbootd.ctl.verdict import State, advice, complaint, state
 from netbootd.errors import UserError
@@ -41,7 +43,9 @@ def why(
     happened = events.timeline(head.config.events_path, progress.mac) if progress else []
     now = time.time()
     how = state(progress, now)
-    found, trouble = advice(happened), complaint(happened)
+    beside = head.proxied(node) if node else None
+    found, trouble = advice(happened, proxied=beside is not None), complaint(happened)
+    pasted = lines_for(head, node, beside, happened) if node and beside and found else ()
     if as_json:
         return print_json(
             {
@@ -53,6 +57,7 @@ def why(
                 "stopped": found.stopped if found and how is not State.BOOTING else None,
                 "trouble": trouble or None,
                 "checks": list(found.checks) if found and how is not State.BOOTING else [],
+                "paste": [asdict(recipe) for recipe in pasted],
             }
         )
     who = f"{node.name} ({progress.mac if progress else node.mac})" if node else f"{mac}, not registered,"
@@ -77,6 +82,7 @@ def why(
         say("check:")
         for check in found.checks:
             say(f"  - {check.replace('NAME', node.name) if node else check}")
+    show_recipes(pasted)
     return None
 
 

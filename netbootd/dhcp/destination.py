@@ -50,6 +50,13 @@ def of(request: Message, reply: Message, source_port: int) -> Destination:
     return Destination(Way.BROADCAST, BROADCAST, CLIENT_PORT, reply.chaddr)
 
 
+def of_boot_server(reply: Message, source: IPv4Address, source_port: int) -> Destination:
+    """Where a reply of port 4011 goes: back to where the request came from (PXE 2.1, section 2.2.1)."""
+    if not int(source):
+        return Destination(Way.BROADCAST, BROADCAST, CLIENT_PORT, reply.chaddr)
+    return Destination(Way.UNICAST, source, source_port, reply.chaddr)
+
+
 def datagram(source: IPv4Address, to: Destination, payload: bytes, source_port: int = SERVER_PORT) -> bytes:
     """An IPv4 and UDP datagram, by default from the server's port, with both checksums (RFC 791, RFC 768)."""
     length = 8 + len(payload)

@@ -12,6 +12,7 @@ import struct
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 from typing import Protocol
@@ -19,7 +20,7 @@ from typing import Protocol
 from netbootd.boot.answer import Decision, Ignore
 from netbootd.boot.client import Client, from_dhcp
 from netbootd.boot.firmware import begins_boot
-from netbootd.dhcp import destination, options, wire
+from netbootd.dhcp import destination, options, proxy, wire
 from netbootd.dhcp.destination import SERVER_PORT, Way
 from netbootd.dhcp.leasebook import LeaseBook
 from netbootd.dhcp.options import MessageType
@@ -29,7 +30,7 @@ from netbootd.dhcp.throttle import Throttle
 from netbootd.dhcp.wire import Message, WireError
 from netbootd.errors import HostError
 from netbootd.lease import Lease
-from netbootd.network import Network
+from netbootd.network import DhcpMode, Network, network_of
 from netbootd.node import Node
 from netbootd.registry import Registry
 from netbootd.stage import Event, Level, Stage
@@ -66,6 +67,8 @@ class _Datagram:
     port: int
     broadcast: bool
     """Whether it was sent to everybody on the wire."""
+    boot_server: bool
+    """Whether it came in at port 4011."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +79,7 @@ class _Exchange:
     client: Client
     node: Node | None
     answer: Answer
-    source_port: int
+    datagram: _Datagram
 
 
 class DhcpServer:
@@ -106,29 +109,30 @@ class DhcpServer:
         self._foreign = Throttle(FOREIGN_EVERY)
         self._faults = Throttle(FAULTS_EVERY)
         self._udp: socket.socket | None = None
+        self._boot: socket.socket | None = None
         self._link: socket.socket | None = None
 
     async def start(self) -> None:
         """Open the sockets and answer from now on; raises HostError where that can't be."""
-        self._udp, self._link = _open_sockets(self.interface)
-        asyncio.get_running_loop().add_reader(self._udp, self._readable)
+        self._udp, self._boot, self._link = _open_sockets(self.interface)
+        for opened in (self._udp, self._boot):
+            asyncio.get_running_loop().add_reader(opened, self._readable, opened)
 
     async def stop(self) -> None:
         """Answer no more. Harmless the second time."""
-        if self._udp is not None:
-            asyncio.get_running_loop().remove_reader(self._udp)
-        for opened in (self._udp, self._link):
+        for opened in (self._udp, self._boot, self._link):
             if opened is not None:
+                asyncio.get_running_loop().remove_reader(opened)
                 opened.close()
-        self._udp = self._link = None
+        self._udp = self._boot = self._link = None
 
     # The hallway
 
-    def _readable(self) -> None:
+    def _readable(self, ready: socket.socket) -> None:
         now = self._clock()
         batch = [
             exchange
-            for datagram in self._receive(now)
+            for datagram in self._receive(ready, now)
             if (exchange := self._consider(datagram, now)) is not None
         ]
         for exchange in self._committed(batch, now):
@@ -136,13 +140,13 @@ class DhcpServer:
             if isinstance(exchange.answer, Reply) and exchange.network is not None:
                 self._send(exchange, exchange.answer, exchange.network.server, now)
 
-    def _receive(self, now: float) -> list[_Datagram]:
+    def _receive(self, ready: socket.socket, now: float) -> list[_Datagram]:
         received: list[_Datagram] = []
         try:
-            while self._udp is not None and len(received) < BATCH:
-                octets, ancillary, _, (host, port) = self._udp.recvmsg(wire.LONGEST + 1, _ANCILLARY)
+            while ready.fileno() >= 0 and len(received) < BATCH:
+                octets, ancillary, _, (host, port) = ready.recvmsg(wire.LONGEST + 1, _ANCILLARY)
                 broadcast = not any(_to_us(data) for _, kind, data in ancillary if kind == _IP_PKTINFO)
-                received.append(_Datagram(octets, IPv4Address(host), port, broadcast))
+                received.append(_Datagram(octets, IPv4Address(host), port, broadcast, ready is self._boot))
         except BlockingIOError:
             pass
         except OSError as error:  # the interface went down; the daemon hears of that by itself
@@ -164,18 +168,34 @@ class DhcpServer:
         except HostError as error:
             self._complain("registry", f"{client.mac} gets no answer: {error}", now, logging.ERROR)
             return None
-        network = select(request, self.networks, broadcast=datagram.broadcast)
+        network = self._network(request, datagram)
         if isinstance(network, Ignore):
-            return _Exchange(None, request, client, node, network, datagram.port)
-        book = self._books[network.subnet]
+            return _Exchange(None, request, client, node, network, datagram)
         decision = self._decide(client, node, network)
+        if datagram.boot_server:
+            found = proxy.answer_boot_server(request, client, decision, node, network)
+        elif network.dhcp is DhcpMode.PROXY:
+            found = proxy.answer(request, client, decision, node, network)
+        else:
+            found = self._answered(request, decision, node, network, now)
+        return _Exchange(network, request, client, node, found, datagram)
+
+    def _network(self, request: Message, datagram: _Datagram) -> Network | Ignore:
+        """Who asks at port 4011 has its address, whether it tells of it or not."""
+        asks_from = network_of(datagram.source, self.networks) if datagram.boot_server else None
+        return asks_from or select(request, self.networks, broadcast=datagram.broadcast)
+
+    def _answered(
+        self, request: Message, decision: Decision, node: Node | None, network: Network, now: float
+    ) -> Answer:
+        book = self._books[network.subnet]
         found = answer(request, decision, node, network, book, now)
         if not isinstance(found, Ignore):
             for lease in found.leases:
                 book.put(lease)
         if isinstance(found, Reply) and found.offer:
             book.hold(*found.offer, now)
-        return _Exchange(network, request, client, node, found, datagram.port)
+        return found
 
     def _committed(self, batch: list[_Exchange], now: float) -> list[_Exchange]:
         """The exchanges of `batch` whose leases are on the disk: all of them, or those that have none."""
@@ -193,9 +213,13 @@ class DhcpServer:
         if left_out:
             names = ", ".join(options.name(code) for code in left_out)
             self._complain("room", f"{exchange.client.mac} takes short replies: left out {names}", now)
-        to = destination.of(exchange.request, message, exchange.source_port)
+        came = exchange.datagram
+        if came.boot_server:
+            to, udp = destination.of_boot_server(message, came.source, came.port), self._boot
+        else:
+            to, udp = destination.of(exchange.request, message, came.port), self._udp
         octets, interface = wire.encode(message), self.interface
-        if self._udp is None or self._link is None:
+        if udp is None or self._link is None:
             return
         try:
             if to.way is Way.LINK:
@@ -205,7 +229,7 @@ class DhcpServer:
             else:
                 source = struct.pack("=I4s4s", 0, server.packed, bytes(4))
                 control = [(socket.IPPROTO_IP, _IP_PKTINFO, source)]
-                self._udp.sendmsg([octets], control, 0, (str(to.address), to.port))
+                udp.sendmsg([octets], control, 0, (str(to.address), to.port))
         except OSError as error:
             self.counters["unsent"] += 1
             self._complain("send", f"can't send to {to.address} ({to.way.value}): {error.strerror}", now)
@@ -216,7 +240,7 @@ class DhcpServer:
 
     def _record(self, exchange: _Exchange, now: float) -> None:
         request, found = exchange.request, exchange.answer
-        foreign = other_server(request, exchange.network) if exchange.network else None
+        foreign = _rival(exchange)
         if foreign and request.type is MessageType.REQUEST and self._foreign.admits(foreign, now) is not None:
             text = f"another DHCP server ({foreign}) answers on {self.interface}: it was chosen"
             self._tell(exchange, now, None, text, Level.WARNING)
@@ -273,6 +297,14 @@ def _to_us(pktinfo: bytes) -> bool:
     return bool(local == to)
 
 
+def _rival(exchange: _Exchange) -> IPv4Address | None:
+    """Another DHCP server that a client has chosen, where there should be none."""
+    network = exchange.network
+    if network is None or network.dhcp is DhcpMode.PROXY:
+        return None
+    return other_server(exchange.request, network)
+
+
 def _leases(exchange: _Exchange) -> tuple[Lease, ...]:
     return () if isinstance(exchange.answer, Ignore) else exchange.answer.leases
 
@@ -287,27 +319,39 @@ def _introduction(exchange: _Exchange) -> str:
     return "; ".join(words)
 
 
-def _open_sockets(interface: str) -> tuple[socket.socket, socket.socket]:
-    """UDP port 67 of the interface, and its link layer for clients that have no address yet."""
+def _open_sockets(interface: str) -> tuple[socket.socket, socket.socket, socket.socket]:
+    """UDP ports 67 and 4011 of the interface, and its link layer for clients that have no address yet."""
+    with ExitStack() as opened:
+        udp = opened.enter_context(_listening(interface, SERVER_PORT))
+        boot = opened.enter_context(_listening(interface, proxy.BOOT_SERVER_PORT))
+        try:
+            # Protocol 0: it only sends. The kernel puts the Ethernet header before what we hand it.
+            link = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK, 0)
+        except OSError as error:
+            raise _reason(error, interface, SERVER_PORT) from error
+        opened.pop_all()
+    return udp, boot, link
+
+
+def _listening(interface: str, port: int) -> socket.socket:
     udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
     try:
         udp.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.encode() + b"\0")
         udp.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
         udp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
         udp.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
-        udp.bind(("", SERVER_PORT))
-        # Protocol 0: it only sends. The kernel puts the Ethernet header before what we hand it.
-        link = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK, 0)
+        udp.bind(("", port))
     except OSError as error:
         udp.close()
-        raise _reason(error, interface) from error
-    return udp, link
+        raise _reason(error, interface, port) from error
+    return udp
 
 
-def _reason(error: OSError, interface: str) -> HostError:
+def _reason(error: OSError, interface: str, port: int) -> HostError:
     if error.errno == errno.EADDRINUSE:
         return HostError(
-            f"another DHCP server has UDP port 67 on {interface}", "`ss -lunp sport = :67` shows it; stop it"
+            f"another DHCP server has UDP port {port} on {interface}",
+            f"`ss -lunp sport = :{port}` shows it; stop it",
         )
     if error.errno in (errno.EACCES, errno.EPERM):
         return HostError(
@@ -316,4 +360,4 @@ def _reason(error: OSError, interface: str) -> HostError:
         )
     if error.errno == errno.ENODEV:
         return HostError(f"there is no interface {interface}", "`ip link` shows those there are")
-    return HostError(f"can't open UDP port 67 on {interface}: {error.strerror}")
+    return HostError(f"can't open UDP port {port} on {interface}: {error.strerror}")

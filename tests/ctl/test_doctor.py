@@ -153,7 +153,9 @@ def test_a_firewall_that_keeps_nodes_out_is_found_and_its_mend_mends_it(patient:
     )
     patient.lab.run(["nft", "-f", "-"], input=rules)
     ((what, mend),) = patient.wrong("firewall")
-    assert what.startswith("the firewall drops DHCP (UDP 67), TFTP (UDP 69), HTTP (TCP 80), NFS (TCP 2049)")
+    assert what.startswith(
+        "the firewall drops DHCP (UDP 67), PXE (UDP 4011), TFTP (UDP 69), HTTP (TCP 80), NFS (TCP 2049)"
+    )
     assert "chain inet filter input" in what
     assert mend is not None
     patient.lab.run(["sh", "-c", mend.partition("   (")[0]])

@@ -5,7 +5,7 @@ from netbootd.ctl.checks.firewall import firewall
 from netbootd.ctl.checks.ports import ports
 from netbootd.ctl.checks.rivals import rivals
 from netbootd.ctl.checks.software import commands, loaders, nfs_server
-from netbootd.ctl.checks.state import applied, clock, daemon, directory, images, keys, nodes
+from netbootd.ctl.checks.state import applied, clock, daemon, directory, images, keys, nodes, proxied
 from netbootd.ctl.checks.wires import forwarding, interfaces, relays
 
 CHECKS: dict[str, Check] = {
@@ -21,6 +21,7 @@ CHECKS: dict[str, Check] = {
     "state": directory,
     "images": images,
     "nodes": nodes,
+    "proxy": proxied,
     "keys": keys,
     "apply": applied,
     "clock": clock,

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from netbootd.ctl.checks.finding import Context, Finding, note, ok, warning, wrong
 from netbootd.ctl.checks.ruleset import Outcome, Packet, Ruleset, from_iptables, from_nft, outcome
+from netbootd.dhcp.proxy import BOOT_SERVER_PORT
 from netbootd.network import DhcpMode, Network
 
 OLD_TABLES = Path("/proc/net/ip_tables_names")
@@ -76,11 +77,12 @@ def _packets(context: Context, network: Network) -> Iterator[tuple[str, Packet]]
             interface=wire, protocol=protocol, port=port, source=node, destination=server, state=state
         )  # fmt: skip
 
-    if network.dhcp is DhcpMode.SERVER:
+    if network.dhcp is not DhcpMode.OFF:
         yield (
             "DHCP (UDP 67)",
             Packet(interface=wire, protocol="udp", port=67, source=nobody, destination=everybody),
         )
+        yield f"PXE (UDP {BOOT_SERVER_PORT})", packet("udp", BOOT_SERVER_PORT)
     if config.tftp.enabled:
         yield f"TFTP (UDP {config.tftp.port})", packet("udp", config.tftp.port)
         yield "TFTP's transfers (established UDP)", packet("udp", TRANSFER_PORT, "established")

@@ -13,6 +13,7 @@ from ipaddress import IPv4Address
 from pathlib import Path
 
 from netbootd.ctl.checks.finding import Context, Finding, note, ok, wrong
+from netbootd.dhcp.proxy import BOOT_SERVER_PORT
 from netbootd.network import DhcpMode, Network
 
 PROC = Path("/proc")
@@ -46,7 +47,7 @@ class Owner:
 
 
 def ports(context: Context) -> list[Finding]:
-    """67, 69 and HTTP's."""
+    """67, 4011, 69 and HTTP's."""
     found: list[Finding] = []
     fine: dict[str, None] = {}
     for port in _needed(context):
@@ -83,6 +84,7 @@ def _needed(context: Context) -> Iterator[Port]:
     for network in reversed(by_interface.values()):
         if network.interface in served:
             yield Port("udp", 67, "DHCP", network, 'dhcp = "off"')
+            yield Port("udp", BOOT_SERVER_PORT, "PXE", network, 'dhcp = "off"')
         if config.tftp.enabled:
             yield Port("udp", config.tftp.port, "TFTP", network)
     for network in {network.server: network for network in context.networks}.values():
@@ -98,7 +100,7 @@ def _trial(port: Port, owners: list[Owner], fine: dict[str, None]) -> list[Findi
             else:
                 device = port.network.interface.encode() + b"\0"
                 trial.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device)
-            trial.bind(("" if port.purpose == "DHCP" else str(port.network.server), port.number))
+            trial.bind(("" if port.purpose in ("DHCP", "PXE") else str(port.network.server), port.number))
             if port.protocol == "tcp":
                 trial.listen(1)
         except OSError as error:

@@ -1,6 +1,7 @@
 """Another DHCP server on a network of ours: asked for by a DISCOVER of our own, and listened for.
 
-Its answers race ours: a node that takes them gets no boot file, or somebody else's. The request goes out at
+Its answers race ours: a node that takes them gets no boot file, or somebody else's; unless netbootd is a
+proxy, which needs one. The request goes out at
 the link layer and answers are read there, so that no port has to be free and no address is needed.
 """
 
@@ -12,12 +13,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
-from netbootd.ctl.checks.finding import Context, Finding, note, ok, wrong
+from netbootd.ctl.checks.finding import Context, Finding, note, ok, warning, wrong
 from netbootd.dhcp.destination import CLIENT_PORT, SERVER_PORT, Destination, Way, datagram
 from netbootd.dhcp.options import MessageType, Option
 from netbootd.dhcp.wire import BOOTREPLY, BOOTREQUEST, BROADCAST_FLAG, Message, WireError, decode_any, encode
 from netbootd.links import Interface
-from netbootd.network import DhcpMode, Network
+from netbootd.network import DhcpMode
 from netbootd.node import Mac
 
 LISTEN = 5.0
@@ -44,17 +45,20 @@ def rivals(context: Context) -> list[Finding]:
     asked = [
         (network, links[network.interface])
         for network in context.networks
-        if network.dhcp is DhcpMode.SERVER and not network.behind_relay
+        if network.dhcp is not DhcpMode.OFF and not network.behind_relay
         if network.interface in links and links[network.interface].up
     ]
     if not asked:
         return []
     if not context.root:
         return [note("another DHCP server can be looked for by root only")]
-    heard = list(_heard(asked))
+    answers = list(heard([link for _, link in asked]))
     found = []
     for network, link in asked:
-        others = {r.address: r for r in heard if r.interface == link.name and r.address != network.server}
+        others = {r.address: r for r in answers if r.interface == link.name and r.address != network.server}
+        if network.dhcp is DhcpMode.PROXY:
+            found.append(_beside(list(others.values()), link.name))
+            continue
         found += [_finding(rival) for rival in others.values()]
         if not others:
             found.append(ok(f"no other DHCP server answered on {link.name} in {LISTEN:.0f} s"))
@@ -69,12 +73,27 @@ def _finding(rival: Rival) -> Finding:
     )
 
 
-def _heard(asked: list[tuple[Network, Interface]]) -> Iterator[Rival]:
+def _beside(others: list[Rival], interface: str) -> Finding:
+    """What there is to say where netbootd is a proxy, and another server is wanted."""
+    if not others:
+        return warning(
+            f"no DHCP server answered on {interface} in {LISTEN:.0f} s; a proxy leaves the addresses to one",
+            'one that knows its clients may answer them alone; where there is none: dhcp = "server"',
+        )
+    who = " and ".join(str(rival.address) for rival in others)
+    if len(others) > 1:
+        return wrong(
+            f"{len(others)} DHCP servers answer on {interface}: {who}", "switch all but one of them off"
+        )
+    return ok(f"the DHCP server {who} gives the addresses on {interface}, and netbootd says what to boot")
+
+
+def heard(links: list[Interface]) -> Iterator[Rival]:
     """Send, listen, send again, listen. Raises OSError where sockets aren't allowed."""
     xid = secrets.randbits(32)
     sockets: dict[socket.socket, Interface] = {}
     try:
-        for _, link in asked:
+        for link in links:
             opened = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(ETH_P_IP))
             opened.bind((link.name, ETH_P_IP))
             sockets[opened] = link

@@ -9,8 +9,11 @@ from datetime import datetime
 from netbootd.ctl.apply import planned
 from netbootd.ctl.checks.finding import Context, Finding, note, ok, warning, wrong
 from netbootd.ctl.tables import size
+from netbootd.dhcp.proxy import REGISTERED_ELSEWHERE
 from netbootd.errors import ConfigError, NetbootdError
+from netbootd.events import timeline
 from netbootd.images.store import ImageStore
+from netbootd.network import DhcpMode
 
 USER = "netbootd"
 """The daemon's own user, where it was installed as a service."""
@@ -92,6 +95,25 @@ def nodes(context: Context) -> list[Finding]:
                 warning(text, "set `pool` to others in netbootd.toml, or netbootctl node set NAME --ip IP")
             )
     return found or [ok(f"{len(registered)} nodes registered, each with an image")]
+
+
+def proxied(context: Context) -> list[Finding]:
+    """Where another DHCP server gives the addresses: whether nodes were seen with their own."""
+    networks = [network for network in context.networks if network.dhcp is DhcpMode.PROXY]
+    if not networks:
+        return []
+    with context.head.registry() as registry:
+        nodes = [n for n in registry.nodes() if any(n.address in network.subnet for network in networks)]
+    elsewhere = [
+        node.name
+        for node in nodes
+        if any(REGISTERED_ELSEWHERE in event.text for event in timeline(context.config.events_path, node.mac))
+    ]
+    if elsewhere:
+        text = f"another address than their own was given by the other DHCP server to {_some(elsewhere)}"
+        return [wrong(text, f"netbootctl why {elsewhere[0]}   prints the lines that reserve it there")]
+    names = _some([node.name for node in nodes])
+    return [note(f"the other DHCP server has to have the addresses reserved of {names}")] if nodes else []
 
 
 def applied(context: Context) -> list[Finding]:

@@ -1,0 +1,62 @@
+"""What to put into the DHCP server beside which netbootd is a proxy, for one node."""
+
+from collections.abc import Sequence
+
+from netbootd.boot.answer import NetBoot
+from netbootd.boot.client import from_dhcp
+from netbootd.boot.firmware import recognise
+from netbootd.boot.policy import decide
+from netbootd.ctl.head import Head
+from netbootd.ctl.specimens import SPECIMENS
+from netbootd.ctl.tables import say
+from netbootd.dhcp.paste import Recipe, recipes
+from netbootd.dhcp.proxy import REGISTERED_ELSEWHERE, TAKES_NO_PROXY
+from netbootd.network import Network
+from netbootd.node import Node
+from netbootd.shelf import HeadNode
+from netbootd.stage import Event
+
+
+def lines_for(head: Head, node: Node, network: Network, happened: Sequence[Event]) -> tuple[Recipe, ...]:
+    """The recipes that help a node on, by what happened at its last boot.
+
+    With its boot file where its firmware takes nothing from a proxy, else with its address alone; none where
+    it asked for the right address and has no need of more.
+    """
+    texts = [event.text for event in happened]
+    if any(TAKES_NO_PROXY in text for text in texts):
+        return recipes(node, _boot_without_proxy(head, node, network))
+    asked_well = any(f"for {node.address}, its own address" in text for text in texts)
+    if asked_well and not any(REGISTERED_ELSEWHERE in text for text in texts):
+        return ()
+    return recipes(node, None)
+
+
+def show_recipes(several: Sequence[Recipe]) -> None:
+    """Each under its title."""
+    if several:
+        say(
+            "the other DHCP server gives this node its address; what it has to know, for each kind of server:"
+        )
+    for recipe in several:
+        say("")
+        say(f"{recipe.server}, in {recipe.where}:")
+        for line in recipe.lines:
+            say(f"    {line}")
+
+
+def _boot_without_proxy(head: Head, node: Node, network: Network) -> NetBoot | None:
+    """What a firmware is told that takes nothing from a proxy, were netbootd the DHCP server."""
+    with head.registry() as registry:
+        view = HeadNode(registry, head.images, (network,))
+        generation = view.generation(node.image, None) if node.image else None
+        for specimen in SPECIMENS.values():
+            request = specimen.discover(node.mac)
+            client = from_dhcp(request.chaddr, request.options)
+            family = recognise(client)
+            if family is None or family.behind_proxy:
+                continue
+            decision = decide(client, node, network, generation, view.has_loader)
+            if isinstance(decision, NetBoot):
+                return decision
+    return None
