@@ -314,8 +314,10 @@ def _bootp(x: _Exchange) -> Answer:
 
 
 def _boots(told: Parameters) -> str:
+    if told.bootfile:
+        return f"boot file {told.bootfile} ({told.reason})"
     return (
-        f"boot file {told.bootfile} ({told.reason})" if told.bootfile else f"nothing to boot: {told.reason}"
+        f"files of its own choice ({told.reason})" if int(told.server) else f"nothing to boot: {told.reason}"
     )
 
 

@@ -112,7 +112,7 @@ def _announce(booting: Booting) -> NetBoot | Wait:
         firmware="raspberrypi",
         server=booting.network.server,
         bootfile="",
-        reason="a Raspberry Pi fetches files of its own choice",
+        reason="a Raspberry Pi knows its files by name",
         # 66 beside 43 was seen to fail, 67 isn't looked at (rpi-eeprom issue 69).
         options={OPTION_VENDOR_CLASS: PXE_CLIENT.encode(), 43: MENU, OPTION_TFTP_SERVER_NAME: b""},
     )
