@@ -225,6 +225,15 @@ def timeline(path: Path, mac: Mac) -> list[Event]:
     ]
 
 
+def offers(path: Path) -> dict[Mac, str]:
+    """What each machine was last offered, in words."""
+    with _reading(path) as db:
+        rows = db.execute(
+            "SELECT mac, text, max(id) FROM event WHERE stage = 'offer' GROUP BY mac"
+        ).fetchall()
+    return {Mac(mac): text for mac, text, _ in rows}
+
+
 def _connect(path: Path) -> sqlite3.Connection:
     path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
     with database.as_owner_of(path.parent):

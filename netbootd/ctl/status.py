@@ -9,8 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from netbootd import events
-from netbootd.boot.loaders import LOADERS
 from netbootd.boot.progress import Progress
+from netbootd.ctl import wanted_loaders
 from netbootd.ctl.head import Head
 from netbootd.ctl.options import Json
 from netbootd.ctl.tables import cell, duration, listing, print_json, say, table
@@ -78,7 +78,7 @@ def look(head: Head) -> Overview:
             for p in latest.values()
             if p.mac not in known
         ],
-        missing=list(_missing(head, nodes, profile_images)),
+        missing=list(_missing(head, nodes, profile_images, latest)),
     )
 
 
@@ -119,7 +119,9 @@ def _remark(progress: Progress, *, proxied: bool) -> str:
     return stopped_at(progress.stage, proxied=proxied).stopped
 
 
-def _missing(head: Head, nodes: list[Node], profile_images: set[str]) -> Iterator[str]:
+def _missing(
+    head: Head, nodes: list[Node], profile_images: set[str], latest: dict[Mac, Progress]
+) -> Iterator[str]:
     unpinned = dict.fromkeys(n.interface for n in head.config.network if n.address is None)
     for interface in unpinned:
         if interface not in head.addresses:
@@ -130,9 +132,11 @@ def _missing(head: Head, nodes: list[Node], profile_images: set[str]) -> Iterato
     if bare := [node.name for node in nodes if not node.image]:
         more = f" and {len(bare) - 5} more" if len(bare) > 5 else ""
         yield f"{', '.join(bare[:5])}{more}: no image; `netbootctl node set NAME --image IMAGE`"
-    for loader in LOADERS.values():
-        if not any(path.exists() for path in loader.paths):
-            yield f"loader {loader.name} isn't installed; `apt install {loader.package}`"
+    unheard = {node.image for node in nodes if node.image and not any(mac in latest for mac in node.macs)}
+    current = [head.images.current(image) for image in unheard]
+    told = [latest[mac].text for node in nodes for mac in node.macs if mac in latest]
+    for loader in wanted_loaders.missing(told, [made.architecture for made in current if made]):
+        yield f"the loader {loader.name} isn't installed; {loader.advice}"
 
 
 def _below(overview: Overview) -> Iterator[str]:

@@ -7,6 +7,9 @@ from typing import Any
 import pytest
 
 from netbootd.boot.loaders import LOADERS
+from netbootd.events import EventLog
+from netbootd.node import Mac
+from netbootd.stage import Event, Stage
 from tests.ctl.conftest import CONFIG, MACS, NETBOOTCTL, Head
 from tests.lab.namespace import BRIDGE, Lab
 from tests.lab.process import Process
@@ -201,13 +204,25 @@ def test_a_router_that_does_not_forward_is_a_warning(patient: Patient) -> None:
     assert found["level"] == "warning" and "net.ipv4.ip_forward=1" in found["mend"]
 
 
-@pytest.mark.skipif(not all(any(p.is_file() for p in ld.paths) for ld in LOADERS.values()), reason="no iPXE")
-def test_a_missing_loader_is_named_with_its_package(patient: Patient) -> None:
+def test_a_loader_is_missing_only_where_a_node_needs_it(patient: Patient, head: Head, tmp_path: Path) -> None:
+    """By the image's architecture until the node was heard, then by what it was told."""
     for path in {path.parent for loader in LOADERS.values() for path in loader.paths if path.is_file()}:
         patient.lab.run(["mount", "-t", "tmpfs", "tmpfs", path])
+    assert patient.wrong("loaders") == []
+    patient.run("node", "add", "n01", "--mac", MACS[0], "--image", "debian")
+    head.image("debian")
+    advice = "`apt install ipxe` brings it"
     assert patient.wrong("loaders") == [
-        (f"the loader {name} isn't installed", "apt-get install ipxe") for name in LOADERS
+        ("the loader undionly.kpxe isn't installed", advice),
+        ("the loader snponly.efi isn't installed", advice),
     ]
+    told = "offered 10.77.0.10, nothing to boot: the loader grubaa64.efi for 64-bit ARM UEFI isn't installed"
+    log = EventLog.open(tmp_path / "state/registry/events.db")
+    log.record(Event(time=1.0, mac=Mac(MACS[0]), node="n01", stage=Stage.OFFER, text=told))
+    log.close()
+    ((what, mend),) = patient.wrong("loaders")
+    assert what == "the loader grubaa64.efi isn't installed"
+    assert mend and "apt install grub-efi-arm64-signed:arm64" in mend
 
 
 def rival(lab: Lab, where: Any, interface: str, *more: str) -> Process:

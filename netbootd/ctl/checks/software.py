@@ -5,24 +5,30 @@ from pathlib import Path
 
 from netbootd.boot.loaders import LOADERS
 from netbootd.config import NfsSettings
+from netbootd.ctl import wanted_loaders
 from netbootd.ctl.checks.finding import Context, Finding, ok, warning, wrong
 from netbootd.ctl.checks.ports import owners_of
 from netbootd.ctl.services import INSTALL_GANESHA, START_GANESHA
+from netbootd.events import offers
 
 NFS_PORT = 2049
 RPCBIND_PORT = 111
 KERNEL_THREADS = Path("/proc/fs/nfsd/threads")
 
 
-def loaders(_: Context) -> list[Finding]:
-    """The files that firmware is given first."""
-    missing = [loader for loader in LOADERS.values() if not any(path.is_file() for path in loader.paths)]
-    if not missing:
-        return [ok(", ".join(LOADERS))]
-    return [
-        wrong(f"the loader {loader.name} isn't installed", f"apt-get install {loader.package}")
-        for loader in missing
-    ]
+def loaders(context: Context) -> list[Finding]:
+    """The files that firmware is given first: those that the nodes have been told of, or will ask for."""
+    with context.head.registry() as registry:
+        nodes = registry.nodes()
+    said = offers(context.config.events_path)
+    unheard = {node.image for node in nodes if node.image and not any(mac in said for mac in node.macs)}
+    current = [context.head.images.current(image) for image in unheard]
+    told = [said[mac] for node in nodes for mac in node.macs if mac in said]
+    missing = wanted_loaders.missing(told, [generation.architecture for generation in current if generation])
+    if missing:
+        return [wrong(f"the loader {loader.name} isn't installed", loader.advice) for loader in missing]
+    here = [loader.name for loader in LOADERS.values() if wanted_loaders.installed(loader)]
+    return [ok(f"all that the nodes need; here are {', '.join(here) or 'none'}")]
 
 
 def nfs_server(context: Context) -> list[Finding]:
