@@ -77,6 +77,17 @@ def test_it_reports_with_whatever_the_image_has(lab: Lab, node: Namespace, tmp_p
 
 
 @pytest.mark.net
+@pytest.mark.needs("busybox", *TOOLS)
+def test_it_reports_with_a_wget_that_is_busybox(lab: Lab, node: Namespace, tmp_path: Path) -> None:
+    boot(node, tmp_path, WORDS)
+    leave_only(node, tmp_path, "wget")
+    node.run(["sh", "-c", "mount --bind $(command -v busybox) $(readlink -f $(command -v wget))"])
+    server = started(lab, 204)
+    assert node.run([SCRIPT], timeout=30).returncode == 0
+    assert server.output().splitlines()[1:] == [f"/report/52-54-00-aa-00-01/ready {HEAD.ip}:8080"]
+
+
+@pytest.mark.net
 def test_what_wasnt_started_by_netbootd_reports_to_nobody(node: Namespace, tmp_path: Path) -> None:
     boot(node, tmp_path, "quiet rw")
     done = node.run([SCRIPT])
