@@ -84,7 +84,7 @@ def test_it_reports_with_a_wget_that_is_busybox(lab: Lab, node: Namespace, tmp_p
     node.run(["sh", "-c", "mount --bind $(command -v busybox) $(readlink -f $(command -v wget))"])
     server = started(lab, 204)
     assert node.run([SCRIPT], timeout=30).returncode == 0
-    assert server.output().splitlines()[1:] == [f"/report/52-54-00-aa-00-01/ready {HEAD.ip}:8080"]
+    server.wait_for(f"/report/52-54-00-aa-00-01/ready {HEAD.ip}:8080")
 
 
 @pytest.mark.net
