@@ -46,7 +46,7 @@ def option(step: dict[str, object], code: int) -> str | None:
     return next((str(o["value"]) for o in options if o["code"] == code), None)
 
 
-@pytest.mark.skipif(not all(any(p.is_file() for p in ld.paths) for ld in LOADERS.values()), reason="no iPXE")
+@pytest.mark.skipif(not any(path.is_file() for path in LOADERS["snponly.efi"].paths), reason="no iPXE")
 @pytest.mark.parametrize(("firmware", "loader"), [("bios", "undionly.kpxe"), ("uefi", "snponly.efi")])
 def test_a_boot_is_followed_to_the_kernel_and_the_initrd(ready: Head, firmware: str, loader: str) -> None:
     (run,) = ready.well("explain", "n01", "--firmware", firmware, "--json").json
