@@ -9,7 +9,7 @@ PYTEST_ARGS ?=
 LAB_PACKAGES  := python3-venv iproute2 util-linux mount qemu-system-x86 ovmf ipxe ipxe-qemu \
                  nfs-ganesha nfs-ganesha-vfs rpcbind mmdebstrap openssh-client zstd xz-utils cpio
 DEMO_PACKAGES := $(LAB_PACKAGES)
-TEST_PACKAGES := $(LAB_PACKAGES) busybox udhcpc isc-dhcp-client isc-dhcp-relay tftp-hpa atftp curl wget libnfs-utils \
+TEST_PACKAGES := $(LAB_PACKAGES) busybox udhcpc klibc-utils isc-dhcp-client isc-dhcp-relay tftp-hpa atftp curl wget libnfs-utils \
                  nfs-kernel-server dnsmasq-base nftables iptables tshark binutils kmod shellcheck \
                  libsystemd-dev pkg-config gcc python3-dev
 

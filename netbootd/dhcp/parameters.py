@@ -69,7 +69,7 @@ def parameters(decision: Decision, node: Node | None, network: Network) -> Param
         server=_header_server(values, decision) if bootfile or boot else _NOWHERE,
         file=bootfile if len(bootfile) <= LONGEST_FILE else b"",
         bootfile=options.printable(bootfile),
-        reason=_reason(decision, node, network, values),
+        reason=_reason(decision, boot, node, network, values),
     )
 
 
@@ -127,9 +127,14 @@ def _header_server(values: Mapping[int, bytes], decision: Decision) -> IPv4Addre
         return decision.server if not named and isinstance(decision, NetBoot) else _NOWHERE
 
 
-def _reason(decision: Decision, node: Node | None, network: Network, values: Mapping[int, bytes]) -> str:
+def _reason(
+    decision: Decision,
+    boot: Mapping[int, bytes],
+    node: Node | None,
+    network: Network,
+    values: Mapping[int, bytes],
+) -> str:
     """The decision's, with what an admin set over it, or in its place."""
-    boot = _boot_options(decision)
     own = node.dhcp_options if node else {}
     concerned = [code for code in own if code in boot and own[code] != boot[code]]
     if Option.BOOT_FILE_NAME in own and Option.BOOT_FILE_NAME not in boot:

@@ -17,6 +17,8 @@ from netbootd.dhcp.options import FIXED_SIZES, MessageType, Option
 from netbootd.errors import PeerError, UserError
 from netbootd.node import Mac
 
+HEADER = 236
+"""Octets before the magic cookie. Some BOOTP clients send no more (klibc's ipconfig -c bootp)."""
 SHORTEST = 240
 """The header and the magic cookie; no DHCP message is shorter (RFC 2131 section 2)."""
 LONGEST = 4096
@@ -130,14 +132,18 @@ def decode(octets: bytes) -> Message:
 
 
 def decode_any(octets: bytes) -> Message:
-    """Read a request or a reply (a capture has both). Raises WireError."""
-    if len(octets) < SHORTEST:
+    """Read a request or a reply (a capture has both). Raises WireError.
+
+    Where there is no cookie it is BOOTP without vendor information (RFC 951 section 3): no options.
+    """
+    if len(octets) < SHORTEST and len(octets) != HEADER:
         raise WireError(f"{len(octets)} octets are too few for a DHCP message")
     if len(octets) > LONGEST:
         raise WireError(f"longer than {LONGEST} octets")
-    if octets[236:240] != dhcpmagic:
+    bare = octets[HEADER:SHORTEST] in (b"", bytes(4))
+    if not bare and octets[HEADER:SHORTEST] != dhcpmagic:
         raise WireError("the magic cookie isn't DHCP's")
-    head, rest = {}, octets[:236]
+    head, rest = {}, octets[:HEADER]
     for part in _HEADER:
         rest, head[part.name] = part.getfield(_PROTOTYPE, rest)
     if head["htype"] != _ETHERNET or head["hlen"] != 6:
@@ -148,7 +154,8 @@ def decode_any(octets: bytes) -> Message:
         mac = Mac.from_octets(head["chaddr"][:6])
     except UserError as error:
         raise WireError(f"chaddr: {error.message}") from error
-    options, overload = _read_options(octets[240:], head["file"], head["sname"])
+    after = b"" if bare else octets[SHORTEST:]
+    options, overload = _read_options(after, head["file"], head["sname"])
     return Message(
         op=head["op"],
         hops=head["hops"],

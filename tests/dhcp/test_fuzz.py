@@ -74,10 +74,16 @@ def mutated(octets: bytes, chance: random.Random) -> bytes:
     return bytes(changed)
 
 
+def real_requests() -> list[bytes]:
+    """The requests of all captures, and of each what it would be as BOOTP."""
+    found = [payload for path in sorted(CAPTURES.glob("*.pcap")) for payload in dhcp_payloads(path)]
+    found = [payload for payload in found if payload[0] == wire.BOOTREQUEST]
+    return found + [payload[:240] + b"\xff".ljust(60, b"\0") for payload in found[::8]]
+
+
 def test_mutations_of_real_requests_raise_nothing_and_are_answered_within_bounds() -> None:
     chance = random.Random(2131)
-    seeds = [payload for path in sorted(CAPTURES.glob("*.pcap")) for payload in dhcp_payloads(path)]
-    seeds = [payload for payload in seeds if payload[0] == wire.BOOTREQUEST]
+    seeds = real_requests()
     book = LeaseBook(NETWORK)
     understood = sum(
         go_through(mutated(chance.choice(seeds), chance), book, NOW + number) for number in range(MUTATIONS)

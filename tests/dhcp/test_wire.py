@@ -60,6 +60,7 @@ def test_what_is_encoded_lies_where_rfc_2131_has_it() -> None:
     [
         (b"", "too few"),
         (packet()[:239], "too few"),
+        (packet()[:235], "too few"),
         (packet(bytes(5000)), "longer than"),
         (packet().replace(b"\x63\x82\x53\x63", b"abcd"), "cookie"),
         (packet(op=2), "not a request"),
@@ -152,6 +153,13 @@ def test_the_limit_is_what_the_client_says_within_reason(sent: int | None, limit
     """UEFI sends 57 = 0xff00 in its REQUEST (captures/uefi-x64-pxe-to-grub.pcap)."""
     options = {} if sent is None else {int(Option.MAXIMUM_SIZE): sent.to_bytes(2, "big")}
     assert Message(op=1, xid=1, chaddr=MAC, options={53: b"\1", **options}).limit == limit
+
+
+@pytest.mark.parametrize("octets", [packet()[:236], packet()[:236] + bytes(64)], ids=["none", "zeros"])
+def test_bootp_without_vendor_information_is_a_request_without_options(octets: bytes) -> None:
+    """klibc's ipconfig ends with `file`; RFC 951 has 64 octets that may be zeros."""
+    request = decode(octets)
+    assert (request.chaddr, request.type, dict(request.options)) == (MAC, None, {})
 
 
 def test_a_bootp_client_gets_no_more_than_bootp_has_room_for() -> None:
