@@ -16,9 +16,9 @@ CHOICES = ("ipxe", "grub", "shim", "pxelinux")
 
 @dataclass(frozen=True, slots=True)
 class Loader:
-    """`kind` is one of CHOICES. `package` is Debian's; `native` is the only architecture that has it.
+    """`kind` is one of CHOICES; `package` is Debian's, if it has one, `since` the first release that does.
 
-    `native` is Debian's word (arm64), empty where the package is the same for all: Debian's ipxe, syslinux.
+    `native`: the architecture in Debian's words whose machines have that package; empty where all have it.
     """
 
     name: str
@@ -26,16 +26,23 @@ class Loader:
     package: str
     paths: tuple[Path, ...]
     native: str = ""
+    since: str = ""
 
     @property
     def advice(self) -> str:
         """How to get it, in words, whatever this machine is."""
-        foreign = f"apt install {self.package}"
+        by_hand = f"or put it into {LOCAL}"
+        if not self.package:
+            return f"no package of Debian brings it: put it into {LOCAL}"
+        if self.since:
+            return f"`apt install {self.package}` of {self.since} or later brings it, {by_hand}"
         if self.native in ("", "amd64"):
-            return f"`{foreign}` brings it"
+            return f"`apt install {self.package}` brings it"
+        if self.kind == "shim":  # it needs mokutil of the machine that it is installed on
+            return f"an image with {self.package} brings it, {by_hand}"
+        add = f"dpkg --add-architecture {self.native} && apt update"
         return (
-            f"`dpkg --add-architecture {self.native} && apt update && {foreign}:{self.native}` brings it,"
-            f" or put it into {LOCAL}, or into the image"
+            f"`{add} && apt install {self.package}:{self.native}` brings it, an image with it does, {by_hand}"
         )
 
 
@@ -43,11 +50,11 @@ def _table(*loaders: Loader) -> dict[str, Loader]:
     return {loader.name: loader for loader in loaders}
 
 
-def _loader(name: str, kind: str, package: str, *paths: str, native: str = "") -> Loader:
-    return Loader(name, kind, package, (LOCAL / name, *map(Path, paths)), native)
+def _loader(name: str, kind: str, package: str, *paths: str, native: str = "", since: str = "") -> Loader:
+    return Loader(name, kind, package, (LOCAL / name, *map(Path, paths)), native, since)
 
 
-def _grub(name: str, target: str, debian: str) -> Loader:
+def _grub(name: str, target: str, debian: str, native: str = "") -> Loader:
     """GRUB made for the network: with its modules inside, and configured by what the firmware was told.
 
     Signed where there is such a package: the same program, and unsigned it is no use to Secure Boot.
@@ -59,7 +66,7 @@ def _grub(name: str, target: str, debian: str) -> Loader:
         f"/usr/lib/grub/{target}-signed/{net}.signed",
         f"/usr/lib/grub/{target}/monolithic/{net}",
         f"/boot/efi/EFI/fedora/{name}",
-        native=debian if debian not in ("amd64", "ia32") else "",
+        native=native,
     )
 
 
@@ -97,25 +104,25 @@ LOADERS: dict[str, Loader] = _table(
         "/usr/lib/ipxe/ipxe-amd64.efi",
         "/usr/lib/ipxe/ipxe.efi",
     ),
-    # Debian 13 has these three in the ipxe package of every architecture; Debian 12 doesn't.
     _loader(
         *("ipxe-arm64.efi", "ipxe", "ipxe"),
         "/usr/lib/ipxe/ipxe-arm64.efi",
         "/usr/share/ipxe/arm64-efi/snponly.efi",  # Fedora
         "/usr/share/ipxe/arm64/ipxe.efi",
+        since="Debian 13",
     ),
-    _loader("ipxe-riscv64.efi", "ipxe", "ipxe", "/usr/lib/ipxe/ipxe-riscv64.efi"),
+    _loader(*("ipxe-riscv64.efi", "ipxe", "ipxe"), "/usr/lib/ipxe/ipxe-riscv64.efi", since="Debian 13"),
     _loader(
-        *("ipxe-ia32.efi", "ipxe", "ipxe"),
+        *("ipxe-ia32.efi", "ipxe", ""),
         "/usr/lib/ipxe/ipxe-i386.efi",
         "/usr/share/ipxe/ipxe-i386.efi",  # Fedora
         "/usr/share/ipxe/i386/ipxe.efi",
     ),
     _grub("grubx64.efi", "x86_64-efi", "amd64"),
-    _grub("grubaa64.efi", "arm64-efi", "arm64"),
+    _grub("grubaa64.efi", "arm64-efi", "arm64", "arm64"),
     _grub("grubia32.efi", "i386-efi", "ia32"),
-    _grub("grubarm.efi", "arm-efi", "arm"),
-    _grub("grubriscv64.efi", "riscv64-efi", "riscv64"),
+    _grub("grubarm.efi", "arm-efi", "arm", "armhf"),
+    _grub("grubriscv64.efi", "riscv64-efi", "riscv64", "riscv64"),
     *_shim("x64", "amd64", "x64"),
     *_shim("aa64", "arm64", "aa64"),
     _loader(

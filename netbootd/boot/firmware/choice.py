@@ -57,7 +57,7 @@ IA32 = Machine(
     name="32-bit x86 UEFI",
     runs=X86[1:],
     loaders={"ipxe": ("ipxe-ia32.efi",), "grub": ("grubia32.efi",)},
-    usual=_UEFI_USUAL,
+    usual=("grub", "ipxe"),
     runs_by_grub=("x86_64",),  # the kernel's mixed mode (CONFIG_EFI_MIXED), by its 32-bit entry
 )
 ARM64 = Machine(
