@@ -23,6 +23,23 @@ LIBRARY_OWNERS = {
     "rich": {"netbootd.ctl"},
 }
 MODEL = {"errors", "node", "network", "image", "lease", "settings", "stage", "asset", "toml_lines"}
+SIMULATED = {
+    *(
+        "play",
+        "frames",
+        "station",
+        "dhcp",
+        "tftp",
+        "tcp",
+        "http",
+        "contents",
+        "kernel",
+        "discovers",
+        "boards",
+    ),
+    *("raspberrypi", "pi_config", "uboot", "parallella", "extlinux", "edk2", "bios", "shim", "pxelinux"),
+    *("grub", "grub_script", "grub_run", "ipxe", "ipxe_script", "linux"),
+}
 PURE = {
     *(f"netbootd.{name}" for name in MODEL),
     "netbootd.boot",
@@ -46,6 +63,7 @@ PURE = {
     "netbootd.images.cards",
     "netbootd.images.driver_tables",
     "netbootd.images.elf",
+    *(f"netbootd.simulate.{name}" for name in SIMULATED),
 }
 IMPURE_LIBRARIES = {
     *("socket", "os", "sqlite3", "logging", "time", "asyncio", "subprocess", "threading", "select", "fcntl"),
@@ -116,6 +134,8 @@ def test_imports_point_one_way(path: Path) -> None:
             )
         if not _within(name, {"netbootd.ctl"}):
             assert not _within(imported, {"netbootd.ctl"}), f"{name} imports {imported}"
+        if not _within(name, {"netbootd.ctl", "netbootd.simulate"}):
+            assert not _within(imported, {"netbootd.simulate"}), f"{name} imports {imported}"
         if imported in ("netbootd.daemon", "netbootd.__main__"):
             assert name == "netbootd.__main__", f"{name} imports {imported}"
         for door, others in (("dhcp", ("tftp", "web")), ("tftp", ("dhcp", "web")), ("web", ("dhcp", "tftp"))):

@@ -25,6 +25,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "status": ("status", "How far each node has come, and what is missing."),
     "why": ("why", "Follow a machine's last boot: where it stopped, and what to check."),
     "explain": ("explain", "What a machine would be told, file by file, without a packet on the wire."),
+    "simulate": ("simulate", "Play a board against this network's head node: would it boot?"),
     "apply": ("apply", "Bring node files, exports and the head node's own files up to date."),
     "doctor": ("doctor", "Look for what keeps nodes from booting; each finding with what mends it."),
 }
