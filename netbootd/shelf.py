@@ -143,7 +143,9 @@ class Shelf:
         missing = isinstance(found, NotFound) and found.missing
         level = Level.ERROR if missing else Level.WARNING if isinstance(found, Denied) else Level.INFO
         self._record(request, node, None, f"{shown(request.path)} over {door}: {found.reason}", level)
-        return Refusal(found.reason, denied=isinstance(found, Denied))
+        if isinstance(found, Denied):
+            return Refusal(found.told or found.reason, denied=True)
+        return Refusal(found.reason)
 
     def _record(
         self, request: Request, node: Node | None, stage: Stage | None, text: str, level: Level

@@ -87,9 +87,10 @@ class Rendered:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Denied:
-    """The path exists, but not for this client."""
+    """The path exists, but not for this client. `told`: what it hears, where `reason` says too much."""
 
     reason: str
+    told: str = ""
 
 
 Located = File | Rendered | NotFound | Denied

@@ -398,6 +398,8 @@ def test_under_another_board_s_prefix_there_is_nothing_at_all(prefix: str, name:
     assert isinstance(found, Denied)
     assert "n02" in found.reason
     assert "node set" in found.reason
+    assert "n02" not in found.told
+    assert found.told, "or the board would be told the reason"
 
 
 def test_a_replaced_board_is_told_of_with_what_to_do_and_boots_without_its_prefix() -> None:

@@ -43,6 +43,7 @@ _NOBODYS = (0, 0x44444444, 0xFFFFFFFF)
 """Numbers that no board has: not set, the Pi 3B's constant, erased."""
 _TELLING = ("start.elf", "start4.elf", "config.txt")
 """What a board asks for under its own serial number before anything else."""
+_NOT_YOURS = "not for this board"
 
 
 class _Asked(NamedTuple):
@@ -111,19 +112,21 @@ def _who(visit: Visit, asked: _Asked) -> Node | NotFound | Denied:
     elif card := mac_in(asked.prefix) if _DASHED_MAC.fullmatch(asked.prefix) else None:
         named = visit.view.node_by_mac(card)
         if mine and named is None:
-            return Denied(reason=f"{mine.name} has no network card {card}")
+            return Denied(reason=f"{mine.name} has no network card {card}", told=_NOT_YOURS)
     if mine is None:
         return named or NotFound(reason="it is nobody's: no node is known by that path or address")
     if named is not None and named.name != mine.name:
         return Denied(
             reason=f"{asked.prefix} is {named.name}'s, and {mine.name} asks; if their boards were swapped,"
-            " `netbootctl node set` gives each its --serial and --mac"
+            " `netbootctl node set` gives each its --serial and --mac",
+            told=_NOT_YOURS,
         )
     serial = asked.prefix if _SERIAL.fullmatch(asked.prefix) else None
     if serial and mine.serial and not same_serial(mine.serial, serial):
         return Denied(
             reason=f"{mine.name} has serial {mine.serial}, and its board says {serial}; if the board was"
-            f" replaced: `netbootctl node set {mine.name} --serial {serial}`"
+            f" replaced: `netbootctl node set {mine.name} --serial {serial}`",
+            told=_NOT_YOURS,
         )
     return mine
 
