@@ -11,7 +11,8 @@ LAB_PACKAGES  := python3-venv iproute2 util-linux mount qemu-system-x86 ovmf ipx
 DEMO_PACKAGES := $(LAB_PACKAGES)
 TEST_PACKAGES := $(LAB_PACKAGES) busybox udhcpc klibc-utils isc-dhcp-client isc-dhcp-relay tftp-hpa atftp curl wget libnfs-utils \
                  nfs-kernel-server dnsmasq-base nftables iptables tshark binutils kmod shellcheck \
-                 libsystemd-dev pkg-config gcc python3-dev
+                 libsystemd-dev pkg-config gcc python3-dev \
+                 e2fsprogs dosfstools mtools fdisk btrfs-progs f2fs-tools xfsprogs squashfs-tools zip bzip2
 
 .PHONY: help venv deps-demo deps-test demo demo-stop test clean
 
@@ -69,7 +70,7 @@ clean:
 PREFIX ?= /usr/local
 # What a head node needs while it runs, beside an NFS server: nfs-kernel-server, or nfs-ganesha where the kernel
 # has none; NFS_SERVER="nfs-ganesha nfs-ganesha-vfs" settles it.
-RUNTIME_PACKAGES := python3-venv ipxe openssh-client mmdebstrap zstd xz-utils
+RUNTIME_PACKAGES := python3-venv ipxe openssh-client mmdebstrap zstd xz-utils bzip2
 INSTALL          := DESTDIR='$(DESTDIR)' PREFIX='$(PREFIX)' PYTHON='$(PYTHON)' NFS_SERVER='$(NFS_SERVER)' \
                     PACKAGES='$(RUNTIME_PACKAGES)' sh units/install.sh
 

@@ -60,7 +60,11 @@ def import_(
     ctx: typer.Context,
     name: New,
     source: Annotated[
-        Path, typer.Argument(metavar="SOURCE", help="A tar archive (.tar .gz .xz .zst .bz2) or a directory.")
+        Path,
+        typer.Argument(
+            metavar="SOURCE",
+            help="A disk image or tar archive, bare or packed (.gz .xz .zst .bz2 .zip); a disk; a directory.",
+        ),
     ],
     *,
     sha256: Annotated[

@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-OCTET_STEPS = frozenset({"downloading", "reading"})
+OCTET_STEPS = frozenset({"downloading", "reading", "reading again", "checking"})
 """The steps whose `done` and `total` are octets; in all others they count packages, files or the like."""
 
 

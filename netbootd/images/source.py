@@ -10,7 +10,7 @@ import os
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,6 @@ from netbootd.errors import HostError, UserError
 from netbootd.images.progress import Progress
 
 _CHUNK = 1 << 20
-_MAGIC = 33_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,22 +37,18 @@ PACKINGS = (
     Packing(b"\x28\xb5\x2f\xfd", ("zstd", "-dcq", "--long=31"), "zstd"),
     Packing(b"BZh", ("bzip2", "-dc"), "bzip2"),
 )
-_NOT_TAR = (
-    (0, b"PK\x03\x04", "a zip archive"),
-    (0, b"hsqs", "a squashfs"),
-    (0, b"QFI\xfb", "a disk image (qcow2)"),
-    (32_769, b"CD001", "an ISO image"),
-    (510, b"\x55\xaa", "a disk image"),
-)
 
 
 class Reading:
-    """The source's octets on their way: how many they were, and their checksum once they all passed."""
+    """A source's octets on their way: how many they were, and their checksum once they all passed."""
 
-    def __init__(self, stream: IO[bytes], total: int | None, progress: Progress) -> None:
+    def __init__(
+        self, stream: IO[bytes], total: int | None, progress: Progress, step: str = "reading"
+    ) -> None:
         self._stream = stream
         self._total = total
         self._progress = progress
+        self._step = step
         self._hash = hashlib.sha256()
         self.octets = 0
 
@@ -63,7 +58,7 @@ class Reading:
             self._hash.update(chunk)
             self.octets += len(chunk)
             done = self.octets if self._total is None else min(self.octets, self._total)
-            self._progress("reading", done, self._total)
+            self._progress(self._step, done, self._total)
             yield chunk
 
     def sha256(self) -> str:
@@ -73,29 +68,41 @@ class Reading:
         return self._hash.hexdigest()
 
 
-def packing(path: Path) -> Packing | None:
-    """How the file `path` is packed, by its first octets; None for a bare tar archive.
+def packing(head: bytes) -> Packing | None:
+    """How a file that begins with `head` is packed; None for one that isn't. Pure."""
+    return next((known for known in PACKINGS if head.startswith(known.magic)), None)
 
-    Raises UserError for what is known to be something else, HostError where it can't be read.
+
+def pour(path: Path, packed: Packing | None, reading: Reading, sink: IO[bytes]) -> None:
+    """Send all that `reading` has, unpacked, into `sink`, and close that.
+
+    Whoever reads from `sink` may stop early: then they say why. Raises UserError for what is damaged, which
+    is told of the file `path`.
     """
-    try:
-        with path.open("rb") as file:
-            head = file.read(_MAGIC)
-    except FileNotFoundError as error:
-        raise UserError(f"there is no file {path}", "give the path of an archive or a directory") from error
-    except OSError as error:
-        raise HostError(f"can't read {path}: {error.strerror}") from error
-    for known in PACKINGS:
-        if head.startswith(known.magic):
-            return known
-    if head[257:262] != b"ustar":
-        for offset, magic, what in _NOT_TAR:
-            if head[offset : offset + len(magic)] == magic:
-                raise UserError(
-                    f"{path} is {what}, not a tar archive",
-                    "mount its root file system and import the directory that it is mounted on",
-                )
-    return None
+    if packed is None:
+        _feed(reading, sink)
+        return
+    with program([*packed.command], packed.package, stdin=subprocess.PIPE, stdout=sink) as (process, said):
+        sink.close()
+        assert process.stdin is not None  # noqa: S101 - asked for
+        _feed(reading, process.stdin)
+        if ended_by_itself(process, said):
+            raise UserError(f"{path} is damaged or cut short: {said()}", "download it again")
+
+
+def _feed(reading: Reading, sink: IO[bytes]) -> None:
+    with suppress(BrokenPipeError):
+        for chunk in reading.chunks():
+            sink.write(chunk)
+    with suppress(BrokenPipeError):
+        sink.close()
+
+
+def tar_command(directory: Path, *options: str) -> list[str]:
+    """The command that writes the tree `directory` as a tar stream; other file systems in it stay out."""
+    command = ["tar", "--create", "--format=posix", "--one-file-system", "--sparse", "--numeric-owner"]
+    command += ["--xattrs", "--xattrs-include=*", "--file=-", f"--directory={directory}"]
+    return [*command, *options, "."]
 
 
 @contextmanager
@@ -104,11 +111,11 @@ def directory_stream(directory: Path, without: Path) -> Iterator[subprocess.Pope
 
     Raises HostError where tar can't read it to its end.
     """
-    command = ["tar", "--create", "--format=posix", "--one-file-system", "--sparse", "--numeric-owner"]
-    command += ["--xattrs", "--xattrs-include=*", "--file=-", f"--directory={directory}"]
+    options = []
     if without.is_relative_to(directory):
-        command += ["--anchored", "--no-wildcards", f"--exclude=./{without.relative_to(directory)}"]
-    with program([*command, "."], "tar", stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as (tar, said):
+        options = ["--anchored", "--no-wildcards", f"--exclude=./{without.relative_to(directory)}"]
+    command = tar_command(directory, *options)
+    with program(command, "tar", stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as (tar, said):
         yield tar
         if tar.wait() not in (0, 1):  # 1: a file changed while it was read
             raise HostError(f"can't read all of {directory}: {said()}")
@@ -121,12 +128,12 @@ def program(
     *,
     stdin: int | IO[bytes],
     stdout: int | IO[bytes],
-    lock: int | None = None,
+    inherited: Sequence[int] = (),
     environment: dict[str, str] | None = None,
 ) -> "Iterator[tuple[subprocess.Popen[bytes], Said]]":
     """Run `command` beside us; it doesn't outlive this, whatever happens. Yields it and what it complains of.
 
-    Raises HostError where it isn't installed.
+    `inherited` are descriptors that it gets, too. Raises HostError where it isn't installed.
     """
     with tempfile.TemporaryFile() as complaints:
         try:
@@ -135,7 +142,7 @@ def program(
                 stdin=stdin,
                 stdout=stdout,
                 stderr=complaints,
-                pass_fds=() if lock is None else (lock,),
+                pass_fds=inherited,
                 start_new_session=True,
                 env=environment,
             )

@@ -29,15 +29,15 @@ from netbootd.images.tar_stream import ArchiveError, TarStream, data_pieces, ref
 
 _MEMORY = 1 << 30
 """Octets of address space: an archive's headers may not claim more."""
-_RESERVE = 64 << 20
+RESERVE = 64 << 20
 """Octets that stay free on the file system: the registry lives there, too."""
 _LATEST = 1 << 33
-_XATTR = "SCHILY.xattr."
+XATTR = "SCHILY.xattr."
 _KEPT_XATTRS = ("user.", "security.capability", "system.posix_acl_")
 """trusted.* would be taken for overlayfs' own notes when the head node mounts an overlay over the image."""
 
 
-_ARCHIVE_FAULTS = (
+ARCHIVE_FAULTS = (
     *(errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENOTEMPTY),
     *(errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL, errno.EFBIG, errno.EMLINK, errno.E2BIG, errno.ERANGE),
 )
@@ -64,12 +64,12 @@ def main() -> int:
         os.chdir("/")
         unpacked = unpack(sys.stdin.buffer)
     except ArchiveError as error:
-        return _say(2, refused=error.message)
+        return say(2, refused=error.message)
     except MemoryError:
-        return _say(2, refused="its headers claim more memory than any archive needs")
+        return say(2, refused="its headers claim more memory than any archive needs")
     except OSError as error:
-        return _say(4, failed=f"{error.filename or 'unpacking'}: {error.strerror}")
-    return _say(0, files=unpacked.files, acls=unpacked.acls, attributes=unpacked.attributes)
+        return say(4, failed=f"{error.filename or 'unpacking'}: {error.strerror}")
+    return say(0, files=unpacked.files, acls=unpacked.acls, attributes=unpacked.attributes)
 
 
 def unpack(source: BinaryIO) -> _Unpacked:
@@ -78,27 +78,27 @@ def unpack(source: BinaryIO) -> _Unpacked:
     unpacked = _Unpacked()
     for member in stream.members():
         if why := refusal(member):
-            raise ArchiveError(f"{_shown(member.name)} {why}")
+            raise ArchiveError(f"{shown(member.name)} {why}")
         path = Path("/" + member.name)
         try:
             _make_parents(path)
             _clear(path, member)
             _create(stream, member, path)
             if not member.islnk():
-                unpacked.attributes += not _dress(path, member)
+                unpacked.attributes += not dress(path, member)
         except ValueError as error:
-            raise ArchiveError(f"{_shown(member.name)} can't be unpacked: {error}") from error
+            raise ArchiveError(f"{shown(member.name)} can't be unpacked: {error}") from error
         except OSError as error:
-            if error.errno not in _ARCHIVE_FAULTS:
+            if error.errno not in ARCHIVE_FAULTS:
                 raise
-            raise ArchiveError(f"{_shown(member.name)} can't be unpacked: {error.strerror}") from error
+            raise ArchiveError(f"{shown(member.name)} can't be unpacked: {error.strerror}") from error
         unpacked.files += 1
         unpacked.acls += _loses_acl(member)
         if member.isdir():
             unpacked.directories[path] = member.mtime
     for path, time in reversed(unpacked.directories.items()):
         with suppress(OSError):
-            _set_time(path, time)
+            set_time(path, time)
     return unpacked
 
 
@@ -112,7 +112,7 @@ def _create(stream: TarStream, member: tarfile.TarInfo, path: Path) -> None:
         try:
             path.hardlink_to("/" + member.linkname)
         except FileNotFoundError:
-            raise ArchiveError(f"{_shown(member.name)} is a hard link to what the archive lacks") from None
+            raise ArchiveError(f"{shown(member.name)} is a hard link to what the archive lacks") from None
     elif member.isfifo():
         os.mkfifo(path)
     elif member.isdev():
@@ -122,7 +122,7 @@ def _create(stream: TarStream, member: tarfile.TarInfo, path: Path) -> None:
         _write(stream, member, path)
 
 
-def _dress(path: Path, member: tarfile.TarInfo) -> bool:
+def dress(path: Path, member: tarfile.TarInfo) -> bool:
     """Owner, mode, attributes, time: in the order in which none undoes another.
 
     False where the file system here has no such attributes.
@@ -132,15 +132,15 @@ def _dress(path: Path, member: tarfile.TarInfo) -> bool:
     if links:
         path.chmod(stat.S_IMODE(member.mode))
         for key, value in member.pax_headers.items():
-            name = key.removeprefix(_XATTR)
+            name = key.removeprefix(XATTR)
             if name != key and name.startswith(_KEPT_XATTRS):
                 try:
                     os.setxattr(path, name, value.encode("utf-8", "surrogateescape"))
                 except OSError as error:
-                    if error.errno != errno.EOPNOTSUPP:
+                    if error.errno not in (errno.EOPNOTSUPP, errno.ENOSPC):  # a full disk is met again soon
                         raise
                     kept = False
-    _set_time(path, member.mtime)
+    set_time(path, member.mtime)
     return kept
 
 
@@ -148,7 +148,7 @@ def _write(stream: TarStream, member: tarfile.TarInfo, path: Path) -> None:
     pieces = data_pieces(member)
     needed = sum(size for _, size in pieces)
     room = os.statvfs("/")
-    free = max(room.f_bavail * room.f_frsize - _RESERVE, 0)
+    free = max(room.f_bavail * room.f_frsize - RESERVE, 0)
     if needed > free and room.f_blocks:  # a file system without blocks doesn't know its size
         raise OSError(errno.ENOSPC, f"{needed} octets don't fit on the disk, {free} are left", str(path))
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
@@ -157,14 +157,15 @@ def _write(stream: TarStream, member: tarfile.TarInfo, path: Path) -> None:
         for offset, size in pieces:
             os.lseek(descriptor, offset, os.SEEK_SET)
             for chunk in stream.data(size):
-                _write_all(descriptor, chunk)
+                write_all(descriptor, chunk)
         if member.issparse():
             os.ftruncate(descriptor, member.size)
     finally:
         os.close(descriptor)
 
 
-def _write_all(descriptor: int, chunk: bytes) -> None:
+def write_all(descriptor: int, chunk: bytes | memoryview) -> None:
+    """Write the whole of `chunk`. Raises OSError."""
     while chunk:
         chunk = chunk[os.write(descriptor, chunk) :]
 
@@ -172,7 +173,7 @@ def _write_all(descriptor: int, chunk: bytes) -> None:
 def _loses_acl(member: tarfile.TarInfo) -> bool:
     """Whether its list of access rights is there as text only, which speaks of users by their names."""
     keys = member.pax_headers
-    return "SCHILY.acl.access" in keys and f"{_XATTR}system.posix_acl_access" not in keys
+    return "SCHILY.acl.access" in keys and f"{XATTR}system.posix_acl_access" not in keys
 
 
 def _make_parents(path: Path) -> None:
@@ -196,17 +197,19 @@ def _clear(path: Path, member: tarfile.TarInfo) -> None:
         raise FileExistsError(errno.EEXIST, "a directory of that name is in the archive, too")
 
 
-def _set_time(path: Path, time: float) -> None:
+def set_time(path: Path, time: float) -> None:
+    """Set when `path` was changed, in seconds since 1970; what no clock shows becomes the nearest it can."""
     nanosecond = int(min(max(time, 0), _LATEST) * 1e9) if math.isfinite(time) else 0
     os.utime(path, ns=(nanosecond, nanosecond), follow_symlinks=False)
 
 
-def _shown(name: str) -> str:
+def shown(name: str) -> str:
     """A name of an archive as text that is safe to print."""
     return ascii(name)[1:-1][:200]
 
 
-def _say(status: int, **words: object) -> int:
+def say(status: int, **words: object) -> int:
+    """Tell whoever called the program how it ended; returns the exit status."""
     print(json.dumps(words))  # noqa: T201 - what this program is for
     return status
 

@@ -123,11 +123,11 @@ def special_files(root: Path) -> None:
     os.utime(srv, (1_100_000_000, 1_100_000_000))
 
 
-def assert_special_files(root: Path) -> None:
+def assert_special_files(root: Path, time: float = 1_000_000_000.25) -> None:
     srv = root / "srv"
     plain = (srv / "plain").stat()
     assert (plain.st_uid, plain.st_gid, plain.st_mode & 0o7777) == (1234, 4_000_000_000, 0o4750)
-    assert plain.st_mtime == 1_000_000_000.25
+    assert plain.st_mtime == time
     assert os.getxattr(srv / "plain", "user.note") == b"a\0b\xff\n="
     assert (srv / "one").stat().st_ino == (srv / "other").stat().st_ino
     assert (srv / "absolute").readlink() == Path("/etc/hostname")
@@ -361,10 +361,10 @@ def test_a_damaged_download_is_told_by_its_checksum(store: ImageStore, root: Pat
 @pytest.mark.parametrize(
     ("head", "what"),
     [
-        (b"PK\x03\x04", "a zip archive"),
-        (b"hsqs", "a squashfs"),
-        (b"\0" * 510 + b"\x55\xaa", "a disk image"),
-        (b"\0" * 32769 + b"CD001", "an ISO image"),
+        (b"QFI\xfb", "a qcow2 disk image; qemu-img convert"),
+        (b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive"),
+        (b"PK\x03\x04", "can't be unpacked: File is not a zip file"),
+        (b"!<arch>\ndebian-binary", "a Debian package"),
     ],
 )
 def test_what_is_known_to_be_something_else_is_named(
@@ -372,7 +372,7 @@ def test_what_is_known_to_be_something_else_is_named(
 ) -> None:
     path = tmp_path / "download"
     path.write_bytes(head + b"\0" * 1000)
-    with pytest.raises(UserError, match=f"is {what}, not a tar archive"):
+    with pytest.raises(UserError, match=what):
         import_image(store, "golden", path)
     assert not store.directory.exists()
 
