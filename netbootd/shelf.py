@@ -16,7 +16,7 @@ from netbootd.boot.answer import Denied, File, NotFound, Rendered
 from netbootd.boot.assets import Request, locate, serial_told
 from netbootd.boot.cmdline import Exported
 from netbootd.boot.loaders import BOARD_FIRMWARE, LOADERS
-from netbootd.errors import HostError, NetbootdError, UserError
+from netbootd.errors import HostError, NetbootdError
 from netbootd.events import EventLog
 from netbootd.image import Generation
 from netbootd.images.store import ImageStore
@@ -158,17 +158,6 @@ class Shelf:
 def _is_own(found: File | Rendered, node: Node | None) -> bool:
     """False for the script of another: whoever looks at it boots nothing, and its node boots on as it was."""
     return isinstance(found, File) or (node is not None and found.variables.get("node") == node)
-
-
-def _check_ascii(template: str, text: str) -> None:
-    """Raise UserError for the first character that isn't ASCII."""
-    for number, line in enumerate(text.splitlines(), 1):
-        strange = next((c for c in line if not c.isascii()), None)
-        if strange is not None:
-            raise UserError(
-                f"template {template} renders to {strange!r} in line {number}",
-                "the firmware that reads it takes ASCII only, and stops there: write it without",
-            )
 
 
 def _file(found: File) -> Asset:

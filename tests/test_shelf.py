@@ -3,7 +3,7 @@
 import os
 import sqlite3
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
 from pathlib import Path
 
@@ -11,10 +11,12 @@ import pytest
 
 from netbootd.asset import Asset, Refusal
 from netbootd.boot.cmdline import Exported
-from netbootd.boot.loaders import LOADERS, Loader
+from netbootd.boot.loaders import LOADERS
 from netbootd.events import EventLog, timeline
 from netbootd.image import Generation
 from netbootd.images.store import ImageStore
+from netbootd.network import AddressRange
+from netbootd.node import Mac
 from netbootd.registry import NodeRequest, Registry, Settings
 from netbootd.render import Renderer
 from netbootd.shelf import HeadNode, Shelf
@@ -23,6 +25,7 @@ from tests.boot.test_policy import GENERATION, MAC, NETWORK
 
 NODE_ADDRESS = IPv4Address("10.77.0.50")
 STRANGER = IPv4Address("10.77.0.150")
+NETWORK_WITH_RANGE = replace(NETWORK, range=AddressRange.parse("10.77.0.60-10.77.0.69"))
 
 
 @dataclass
@@ -144,7 +147,7 @@ def test_what_an_admin_has_to_mend_is_an_error_of_that_node(head: Head, path: st
 
 
 def test_a_missing_loader_is_one_too(head: Head, monkeypatch: pytest.MonkeyPatch) -> None:
-    gone = Loader("undionly.kpxe", "ipxe", (head.directory / "nowhere",))
+    gone = replace(LOADERS["undionly.kpxe"], paths=(head.directory / "nowhere",))
     monkeypatch.setitem(LOADERS, "undionly.kpxe", gone)
     refusal = head.open("loaders/undionly.kpxe")
     assert isinstance(refusal, Refusal)
@@ -153,9 +156,83 @@ def test_a_missing_loader_is_one_too(head: Head, monkeypatch: pytest.MonkeyPatch
     assert level is Level.ERROR
 
 
-def test_what_firmware_merely_probes_for_is_not(head: Head) -> None:
-    assert isinstance(head.open("autoexec.ipxe"), Refusal)
+def test_what_firmware_merely_probes_for_is_no_event_and_other_strange_paths_are(head: Head) -> None:
+    for _ in range(20):
+        assert isinstance(head.open("recovery.elf"), Refusal)
+    assert head.told() == []
+    assert isinstance(head.open("whatever.cfg"), Refusal)
     assert [level for _, level, _ in head.told()] == [Level.INFO]
+
+
+SERIAL = "5564247d"
+
+
+def test_a_board_s_serial_number_is_learned_from_its_first_request_and_noted_once(head: Head) -> None:
+    for _ in range(3):
+        head.read(f"{SERIAL}/config.txt")
+    node = head.registry.node("n01")
+    assert node.serial == SERIAL
+    version = head.registry.version
+    head.read(f"{SERIAL}/config.txt")
+    assert head.registry.version == version
+    assert [text for _, _, text in head.told()].count(f"its board's serial number is {SERIAL}: noted") == 1
+
+
+def test_a_serial_number_that_another_node_has_is_an_error_in_words_and_nothing_is_changed(
+    head: Head,
+) -> None:
+    other = NodeRequest(name="n02", macs=(Mac("52:54:00:00:00:02"),), serial=f"00000000{SERIAL}")
+    head.registry.add_nodes([other], (NETWORK_WITH_RANGE,), {})
+    refusal = head.open(f"{SERIAL}/start4.elf")
+    assert isinstance(refusal, Refusal)
+    assert refusal.denied
+    assert "n02" not in refusal.reason, "the board is told nothing of another"
+    assert head.registry.node("n01").serial is None
+    told = [(level, text) for _, level, text in head.told()]
+    assert told[0] == (Level.ERROR, f"serial {SERIAL} belongs to node 'n02' already; check the board's label")
+    assert told[1][0] is Level.WARNING
+    assert "is n02's, and n01 asks" in told[1][1]
+
+
+def test_the_registry_s_full_disk_keeps_no_board_from_booting(head: Head) -> None:
+    writer = sqlite3.connect(head.directory / "registry.db", isolation_level=None)
+    writer.execute("BEGIN IMMEDIATE")
+    head.registry._db.execute("PRAGMA busy_timeout = 1")
+    assert b"kernel=vmlinuz-1" in head.read(f"{SERIAL}/config.txt")
+    writer.close()
+    assert any("could not be noted" in text and level is Level.WARNING for _, level, text in head.told())
+
+
+def test_a_pi_3_that_never_sends_a_request_passes_the_stages_by_what_it_fetches(head: Head) -> None:
+    firmware = head.generation.boot / "firmware"
+    firmware.mkdir()
+    for name in ("bootcode.bin", "start.elf", "vmlinuz"):
+        (firmware / name).write_bytes(b"x")
+    (head.generation.boot / "initrd").write_bytes(b"x")
+    (head.generation.directory / "generation.json").write_text(
+        (head.generation.directory / "generation.json")
+        .read_text()
+        .replace('"firmware": false', '"firmware": true')
+    )
+    for name in ("bootcode.bin", "bootsig.bin", f"{SERIAL}/start.elf", f"{SERIAL}/autoboot.txt"):
+        head.open(name)
+    for name in ("config.txt", "recovery.elf", "cmdline.txt", "vmlinuz-1", "initrd-1", "armstub8.bin"):
+        head.open(f"{SERIAL}/{name}")
+    stages = [stage for stage, _, _ in head.told() if stage]
+    assert stages == [*(Stage.LOADER,) * 2, *(Stage.CONFIG,) * 2, Stage.KERNEL, Stage.INITRD]
+    assert all("recovery" not in text and "armstub" not in text for _, _, text in head.told())
+
+
+def test_a_template_that_renders_to_more_than_ascii_is_an_error_that_names_the_line(head: Head) -> None:
+    override = head.directory / "overrides" / "boot" / "raspberrypi" / "config.txt.j2"
+    override.parent.mkdir(parents=True)
+    override.write_text("kernel={{ kernel }}\n# für {{ node.name }}\n", encoding="utf-8")
+    refusal = head.open("config.txt")
+    assert isinstance(refusal, Refusal)
+    ((_, level, text),) = head.told()
+    assert level is Level.ERROR
+    assert "template boot/raspberrypi/config.txt.j2 renders to 'ü' in line 2" in text
+    assert "ASCII only" in text
 
 
 def test_a_damaged_generation_stops_nobody_else(head: Head) -> None:

@@ -75,14 +75,13 @@ class File:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rendered:
-    """A template to be rendered for this request. `ascii_only`: who reads it stops at any other character."""
+    """A template to be rendered for this request."""
 
     template: str
     variables: Mapping[str, object]
     stage: Stage | None
-    ascii_only: bool = False
     packing: Callable[[str], bytes] = str.encode
-    """What the text becomes on the wire."""
+    """What the text becomes on the wire. Raises UserError for a text that whoever asked couldn't read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

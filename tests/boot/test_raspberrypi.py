@@ -19,6 +19,7 @@ from netbootd.ctl.capture import requests
 from netbootd.dhcp.leasebook import LeaseBook
 from netbootd.dhcp.reservation import Reply, answer
 from netbootd.dhcp.wire import Message, decode, encode
+from netbootd.errors import UserError
 from netbootd.image import Generation
 from netbootd.network import Network
 from netbootd.node import Mac, Node, same_serial
@@ -341,7 +342,9 @@ def test_files_come_from_the_image_whatever_the_prefix(
 def test_the_two_texts_are_rendered_for_who_asks(prefix: str, name: str) -> None:
     found = _locate(prefix + name)
     assert isinstance(found, Rendered)
-    assert (found.variables["node"], found.stage, found.ascii_only) == (N01, Stage.CONFIG, True)
+    assert (found.variables["node"], found.stage) == (N01, Stage.CONFIG)
+    with pytest.raises(UserError, match=rf"boot/raspberrypi/{name}.j2 renders to 'ü' in line 2"):
+        found.packing("a line\nfür\n")
 
 
 def _text(name: str, view: _View | None = None) -> str:

@@ -15,10 +15,12 @@ A loader probes for a dozen files that are seldom there, some of them six times:
 
 import re
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
 from netbootd.boot.answer import Denied, File, Located, NotFound, Rendered
 from netbootd.boot.visit import Visit, kernel_of, mac_in, rendered
+from netbootd.errors import UserError
 from netbootd.image import Generation
 from netbootd.node import Node, same_serial
 from netbootd.stage import Stage
@@ -142,7 +144,19 @@ def _configuration(visit: Visit, node: Node, name: str) -> Located:
         "initrd": f"initrd-{generation.number}",
         "consoles": "" if _has_console(node, generation) else CONSOLES,
     }
-    return replace(found, variables={**found.variables, **names}, ascii_only=True)
+    return replace(found, variables={**found.variables, **names}, packing=partial(_ascii, found.template))
+
+
+def _ascii(template: str, text: str) -> bytes:
+    """The loader stops reading at any other character, without a word."""
+    try:
+        return text.encode("ascii")
+    except UnicodeEncodeError as error:
+        line = text.count("\n", 0, error.start) + 1
+        raise UserError(
+            f"template {template} renders to {text[error.start]!r} in line {line}",
+            "a Raspberry Pi's boot loader reads ASCII only: write it without",
+        ) from None
 
 
 def _has_console(node: Node, generation: Generation) -> bool:
