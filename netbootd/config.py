@@ -4,7 +4,6 @@ Every fault in the file is reported at once, each with its key, its line and wha
 importer of pydantic.
 """
 
-import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
@@ -14,113 +13,20 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
-from netbootd.config_problems import Key, Problem, Table, explain, prune, shown
+from netbootd import config_values
+from netbootd.config_problems import Key, Problem, Table, explain, prune
 from netbootd.dhcp import option_table
 from netbootd.errors import ConfigError, UserError
 from netbootd.network import AddressRange, DhcpMode, Network
-from netbootd.node import host_name
 from netbootd.toml_lines import key_lines
 
 DEFAULT_PATH = Path("/etc/netbootd/netbootd.toml")
 LARGEST_FILE = 1 << 20
-_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
-
-def _address(value: object) -> object:
-    return _try(IPv4Address, value, "isn't an IPv4 address; write 10.77.0.1")
-
-
-def _interface_address(value: object) -> object:
-    if isinstance(value, str) and "/" not in value:
-        raise ValueError(f"{value[:60]!r} lacks its prefix length; write {value[:40]}/24")
-    return _try(IPv4Interface, value, "isn't an address with its prefix length; write 10.77.0.1/24")
-
-
-def _subnet(value: object) -> object:
-    if isinstance(value, str) and "/" not in value:
-        raise ValueError(f"{value[:60]!r} lacks its prefix length; write {value[:40]}/24")
-    try:
-        return _try(IPv4Network, value, "isn't a network; write 10.78.0.0/24")
-    except ValueError:
-        # Somebody's address with its prefix: say which network that is.
-        own = _try(IPv4Interface, value, "isn't a network; write 10.78.0.0/24")
-        raise ValueError(f"{value!r} is an address; its network is {getattr(own, 'network', own)}") from None
-
-
-def _try(parse: type, value: object, complaint: str) -> object:
-    if isinstance(value, str):
-        try:
-            return parse(value)
-        except ValueError:
-            raise ValueError(f"{value[:60]!r} {complaint}") from None
-    raise ValueError(f"has to be a string in quotation marks, not {shown(value)}")
-
-
-def _address_range(value: object) -> object:
-    if not isinstance(value, str):
-        raise ValueError(f'has to be a string such as "10.77.0.10-10.77.0.99", not {shown(value)}')
-    try:
-        return AddressRange.parse(value)
-    except UserError as error:
-        raise ValueError(str(error)) from None
-
-
-def _duration(value: object) -> object:
-    """Seconds, from 90 or "90s", "30m", "12h", "7d"."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        seconds = value
-    elif isinstance(value, str) and (match := re.fullmatch(r"(\d{1,9})\s*([smhdw]?)", value.strip())):
-        seconds = int(match[1]) * _UNITS[match[2]]
-    else:
-        raise ValueError(f'{shown(value)} isn\'t a time; write "12h", "30m" or a number of seconds')
-    if not 60 <= seconds < 0xFFFFFFFF:
-        raise ValueError(f"{shown(value)} is out of range; from 60 seconds to 136 years")
-    return seconds
-
-
-def _absolute_path(value: object) -> object:
-    path = _try(Path, value, "isn't a path")
-    if isinstance(path, Path) and not path.is_absolute():
-        raise ValueError(f"{str(path)[:80]!r} has to begin with a slash")
-    if not str(path).isprintable():
-        raise ValueError(f"{str(path)[:80]!r} has control characters")
-    return path
-
-
-def _exported_path(value: object) -> object:
-    """A path that stands on kernel command lines and in exports(5), where nothing can be quoted for all."""
-    path = _absolute_path(value)
-    if not re.fullmatch(r"[\w./+@:~-]+", str(path), re.ASCII):
-        raise ValueError(
-            f"{str(path)[:80]!r} stands on kernel command lines: use letters, digits and . _ - only"
-        )
-    return path
-
-
-def _domain(value: object) -> object:
-    if not isinstance(value, str) or not value or len(value) > 253:
-        raise ValueError(f'{shown(value)} isn\'t a domain; write "cluster"')
-    try:
-        return ".".join(
-            host_name(label) if not label.isdigit() else label for label in value.strip(".").split(".")
-        )
-    except UserError as error:
-        raise ValueError(f"{value[:60]!r} isn't a domain: {error.message}") from None
-
-
-def _interface_name(value: object) -> object:
-    """What Linux takes as a name: up to 15 octets, no slash, no white space (dev_valid_name)."""
-    if not isinstance(value, str) or not re.fullmatch(r"[^\s/:]{1,15}", value) or value in (".", ".."):
-        raise ValueError(
-            f'{shown(value)} can\'t name a network interface; write "eth1" (`ip -br link` lists them)'
-        )
-    return value
-
-
-Address = Annotated[IPv4Address, BeforeValidator(_address)]
-Range = Annotated[AddressRange, BeforeValidator(_address_range)]
-AbsolutePath = Annotated[Path, BeforeValidator(_absolute_path)]
-ExportedPath = Annotated[Path, BeforeValidator(_exported_path)]
+Address = Annotated[IPv4Address, BeforeValidator(config_values.address)]
+Range = Annotated[AddressRange, BeforeValidator(config_values.address_range)]
+AbsolutePath = Annotated[Path, BeforeValidator(config_values.absolute_path)]
+ExportedPath = Annotated[Path, BeforeValidator(config_values.exported_path)]
 Port = Annotated[int, Field(ge=1, le=65_535, strict=True)]
 
 
@@ -134,16 +40,16 @@ class NetworkSettings(_Table):
     `subnet` is given for a network behind a relay agent whose packets come in on `interface`.
     """
 
-    interface: Annotated[str, BeforeValidator(_interface_name)]
-    address: Annotated[IPv4Interface, BeforeValidator(_interface_address)] | None = None
-    subnet: Annotated[IPv4Network, BeforeValidator(_subnet)] | None = None
+    interface: Annotated[str, BeforeValidator(config_values.interface_name)]
+    address: Annotated[IPv4Interface, BeforeValidator(config_values.interface_address)] | None = None
+    subnet: Annotated[IPv4Network, BeforeValidator(config_values.subnet)] | None = None
     dhcp: DhcpMode = DhcpMode.SERVER
     range: Range | None = None
     pool: Range | None = None
     router: Address | None = None
     dns: tuple[Address, ...] = ()
-    domain: Annotated[str, BeforeValidator(_domain)] | None = None
-    lease_time: Annotated[int, BeforeValidator(_duration)] = 43_200
+    domain: Annotated[str, BeforeValidator(config_values.domain)] | None = None
+    lease_time: Annotated[int, BeforeValidator(config_values.duration)] = 43_200
     router_advertisement: bool = True
     echo_client_id: bool = True
     options: dict[str, Any] = Field(default_factory=dict)
