@@ -68,7 +68,8 @@ ADVICE: dict[Stage, Advice] = {
     Stage.LOADER: Advice(
         "fetched its loader and never asked for its configuration",
         (
-            "UEFI Secure Boot refuses a loader that isn't signed: switch it off in the firmware's setup",
+            "UEFI Secure Boot refuses a loader that isn't signed: switch it off in the firmware's setup, or"
+            " boot an image with shim-signed and grub-efi-amd64-signed in it",
             "HTTP blocked? a firewall on the head node must let TCP port 80 in: `netbootctl doctor`",
             "does the loader know the network card? its console says so (no interface, or link down)",
         ),
