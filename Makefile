@@ -10,7 +10,7 @@ LAB_PACKAGES  := python3-venv iproute2 util-linux mount qemu-system-x86 ovmf ipx
                  nfs-ganesha nfs-ganesha-vfs rpcbind mmdebstrap openssh-client zstd xz-utils cpio
 DEMO_PACKAGES := $(LAB_PACKAGES)
 TEST_PACKAGES := $(LAB_PACKAGES) busybox udhcpc klibc-utils isc-dhcp-client isc-dhcp-relay tftp-hpa atftp curl wget libnfs-utils \
-                 nfs-kernel-server dnsmasq-base nftables iptables tshark binutils kmod shellcheck \
+                 nfs-kernel-server dnsmasq-base isc-dhcp-server kea-dhcp4-server nftables iptables tshark binutils kmod shellcheck \
                  libsystemd-dev pkg-config gcc python3-dev \
                  e2fsprogs dosfstools mtools fdisk btrfs-progs f2fs-tools xfsprogs squashfs-tools zip bzip2
 

@@ -13,7 +13,7 @@ with it here, as it goes by.
 from ipaddress import IPv4Address
 from types import MappingProxyType
 
-from netbootd.boot.answer import Decision, Ignore, NetBoot
+from netbootd.boot.answer import Decision, Ignore, LocalBoot, NetBoot, Wait
 from netbootd.boot.client import Client
 from netbootd.boot.firmware import recognise
 from netbootd.boot.firmware.family import PXE_CLIENT, Family
@@ -44,6 +44,8 @@ def answer(
     request: Message, client: Client, decision: Decision, node: Node | None, network: Network
 ) -> Answer:
     """The answer to what came in at port 67, where the network's DHCP is another server's."""
+    if node is None:
+        return Ignore(reason="it isn't registered")
     match request.type:
         case MessageType.DISCOVER:
             return _discover(request, client, decision, node, network)
@@ -62,7 +64,7 @@ def answer_boot_server(
         return Ignore(reason=f"its message is for another boot server, {chosen}")
     if not isinstance(decision, NetBoot):
         return Ignore(reason=decision.reason)
-    misplaced = _misplaced(node, request.ciaddr, "has")
+    misplaced = _misplaced(node, request.ciaddr, "it has")
     return Reply(
         message=_message(request, MessageType.ACK, client, decision, node, network),
         note=f"told {_booting(decision)}{f'; {misplaced}' if misplaced else ''}",
@@ -74,19 +76,18 @@ def answer_boot_server(
 # Port 67
 
 
-def _discover(
-    request: Message, client: Client, decision: Decision, node: Node | None, network: Network
-) -> Answer:
+def _discover(request: Message, client: Client, decision: Decision, node: Node, network: Network) -> Answer:
     if isinstance(decision, Ignore):
         return decision
     family = recognise(client)
-    if not isinstance(decision, NetBoot) or family is None:
+    if isinstance(decision, LocalBoot):
+        return Settled(note=f"left to the other DHCP server: {decision.reason}")
+    if isinstance(decision, Wait) or family is None:
         return Ignore(reason=decision.reason)
     if not family.behind_proxy:
-        name = node.name if node else client.mac
         return Ignore(
             reason=f"{_title(family)} {TAKES_NO_PROXY}; the other DHCP server has to name the boot file:"
-            f" `netbootctl why {name}` prints the lines for it"
+            f" `netbootctl why {node.name}` prints the lines for it"
         )
     return Reply(
         message=_message(request, MessageType.OFFER, client, decision, node, network, family),
@@ -95,9 +96,7 @@ def _discover(
     )
 
 
-def _request(
-    request: Message, client: Client, decision: Decision, node: Node | None, network: Network
-) -> Answer:
+def _request(request: Message, client: Client, decision: Decision, node: Node, network: Network) -> Answer:
     """For the other server, unless it names us: then a PXE client asks its boot server."""
     chosen = request.address(Option.SERVER_ID)
     family = recognise(client)
@@ -109,10 +108,10 @@ def _request(
                 stage=Stage.ACK,
             )
         return Ignore(reason=f"it asks {chosen} for an address, and netbootd gives none in proxy mode")
-    if node is None:
-        return Ignore(reason=decision.reason)
     wanted = request.address(Option.REQUESTED_ADDRESS) or request.ciaddr
     whom = f"the DHCP server {chosen}" if chosen else "another DHCP server"
+    if not int(wanted):
+        return Ignore(reason="a REQUEST that names no address")
     misplaced = _misplaced(node, wanted, f"asks {whom} for")
     note = misplaced or f"asks {whom} for {wanted}, its own address"
     return Settled(note=note, level=Level.WARNING if misplaced else Level.INFO)
@@ -123,7 +122,7 @@ def _misplaced(node: Node | None, address: IPv4Address, verb: str) -> str:
     if node is None or not int(address) or address == node.address:
         return ""
     return (
-        f"{node.name} {verb} {address}, {REGISTERED_ELSEWHERE} {node.address}: that has to be reserved for it"
+        f"{verb} {address}, {REGISTERED_ELSEWHERE} {node.address}: that has to be reserved for it"
         f" in the other DHCP server; `netbootctl why {node.name}` prints the lines"
     )
 

@@ -150,13 +150,17 @@ def test_u_boot_gets_no_useless_offer_and_its_owner_the_reason(firmware: str) ->
     ("decision", "reason"),
     [
         (Wait(reason="n01 has no image"), "n01 has no image"),
-        (LocalBoot(reason="an operating system"), "an operating system"),
         (Ignore(reason="nobody"), "nobody"),
     ],
 )
 def test_who_has_nothing_to_boot_gets_nothing(decision: Decision, reason: str) -> None:
     found = asks(BIOS, decision=decision)
     assert isinstance(found, Ignore) and reason in found.reason
+
+
+def test_a_system_that_asks_for_its_address_is_left_to_the_other_server() -> None:
+    found = asks(BIOS, decision=LocalBoot(reason="an operating system"))
+    assert isinstance(found, Settled) and "an operating system" in found.note
 
 
 def test_a_machine_that_isnt_registered_gets_nothing() -> None:
@@ -188,7 +192,7 @@ def test_at_4011_an_address_that_isnt_its_own_is_told_of() -> None:
     asked = replace(BIOS, ciaddr=IPv4Address("10.77.0.77"), options={**BIOS.options, 53: b"\x03"})
     found = asks_4011(asked)
     assert isinstance(found, Reply) and found.level is Level.WARNING
-    assert "n01 has 10.77.0.77, but is registered with 10.77.0.10" in found.note
+    assert "it has 10.77.0.77, but is registered with 10.77.0.10" in found.note
 
 
 def test_a_request_that_names_us_is_answered_if_it_wants_to_boot_and_with_no_address_in_any_case() -> None:
