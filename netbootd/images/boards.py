@@ -119,7 +119,9 @@ def _beside(root: Path) -> Iterator[tuple[str, Path]]:
 
 def _in(root: Path, directory: str, patterns: tuple[str, ...]) -> Iterator[tuple[str, Path]]:
     for pattern in patterns:
-        for name in edit.matching(root, directory, pattern):
+        # A name in full is looked up here: Path.glob would follow a link out of the image, and not find it.
+        plain = [f"{directory}/{pattern}"] if "*" not in pattern else []
+        for name in plain or edit.matching(root, directory, pattern):
             path = resolve(root, name)
             if path is not None and path.is_file():
                 yield name.rpartition("/")[2], path
