@@ -7,8 +7,11 @@ pxelinux.cfg/01-MAC …      an extlinux.conf, by `pxe get; pxe boot`
 uEnv.txt                   a Parallella without a card asks for nothing else
 
 The boot file that is announced is the script too. Whoever loads it because `dhcp` loads what it is told has
-lost one packet; its directory is none, so `pxe get` asks for pxelinux.cfg/ at the top; and U-Boot's pass as
-EFI, which would start it as a program, fails at once and leaves the turn to the next way.
+lost one packet, and its directory is none, so `pxe get` asks for pxelinux.cfg/ at the top.
+
+In its pass as EFI (60 PXEClient:Arch:00011) U-Boot starts the boot file as a program. It gets GRUB or iPXE for
+its processor where the head node has one. Else the script again, which fails at once and leaves the turn to
+the next way. `bootflow scan` with `dhcp` but no `pxe` in boot_targets has no next way (bootmeth_pxe.c).
 
 Evidence: net/bootp.c and net/lwip/dhcp.c of U-Boot 2015.04 to 2026.10, and tests/captures/uboot-*.pcap.
 Classic U-Boot reads the boot file from the header's `file` and the server from siaddr, ignores 66, and takes
@@ -17,11 +20,12 @@ no offer without an address: a proxyDHCP server can't boot it.
 
 import struct
 import zlib
+from dataclasses import replace
 
-from netbootd.boot.answer import Located, NetBoot, Rendered, Wait
+from netbootd.boot.answer import File, Located, NetBoot, NotFound, Rendered, Wait
 from netbootd.boot.client import Client
-from netbootd.boot.firmware import pxelinux_cfg
-from netbootd.boot.firmware.family import Booting, Family
+from netbootd.boot.firmware import pxelinux_cfg, uefi
+from netbootd.boot.firmware.family import Booting, Family, is_pxe
 from netbootd.boot.visit import Visit, rendered
 from netbootd.stage import Stage
 
@@ -80,6 +84,8 @@ def _announce(booting: Booting) -> NetBoot | Wait:
             firmware="uboot",
             reason=f"{generation.label} is for {generation.architecture}, this U-Boot starts {runs[0]} only",
         )
+    if is_pxe(client) and isinstance(program := uefi.FAMILY.announce(booting), NetBoot):
+        return replace(program, firmware="uboot", reason=f"U-Boot as EFI: {program.reason}", options={})
     options = {}
     if _OPTION_PXE_CONFIG in client.parameter_request_list:
         config = f"{pxelinux_cfg.DIRECTORY}/{pxelinux_cfg.ETHERNET}{client.mac.dashed}"
@@ -101,11 +107,13 @@ def _locate(visit: Visit) -> Located | None:
         return _extlinux(visit, name)
     if visit.parts[-2:] == ("extlinux", "extlinux.conf"):
         return rendered(visit, visit.node, "boot/extlinux/extlinux.conf.j2")
-    match visit.parts[-1:]:
-        case (name,) if name in SCRIPTS:
+    match visit.parts:
+        case (*_, name) if name in SCRIPTS:
             return _script(rendered(visit, visit.node, "boot/uboot/boot.scr.j2"))
-        case ("uEnv.txt",):
+        case (*_, "uEnv.txt"):
             return _environment(visit)
+        case ("dtb", *name):
+            return _device_tree(visit, "/".join(name))
     return None
 
 
@@ -128,12 +136,18 @@ def _environment(visit: Visit) -> Located:
     return rendered(visit, visit.node, "boot/uboot/uEnv.txt.j2")
 
 
+def _device_tree(visit: Visit, name: str) -> Located:
+    """The one to go with an EFI program: `dtb/${fdtfile}`. Without it the board's own serves."""
+    absent = NotFound(reason="the image has no such device tree; U-Boot has one of its own", probe=True)
+    node = visit.node
+    generation = visit.view.generation(node.image, None) if node and node.image else None
+    if generation is None or not name:
+        return absent
+    return File(root=generation.boot, name=f"dtbs/{name}", stage=None, absent=absent)
+
+
 def _script(found: Located) -> Located:
-    if isinstance(found, Rendered):
-        return Rendered(
-            template=found.template, variables=found.variables, stage=found.stage, packing=script_image
-        )
-    return found
+    return replace(found, packing=script_image) if isinstance(found, Rendered) else found
 
 
 # ---- the script's form
