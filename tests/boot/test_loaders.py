@@ -319,6 +319,22 @@ def test_ipxe_that_looks_beside_itself_is_led_to_its_nodes_script() -> None:
         assert "http://10.77.0.1/boot/52-54-00-00-00-01/boot.ipxe" in text
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {53: b"\1"},
+        {53: b"\1", 82: b"\1\1x"},
+        {53: b"\3", 54: b"\x0a\x4d\0\1", 50: b"\x0a\x4d\0\x0a", 55: bytes((1, 3, 6, 15, 12, 17, 18))},
+    ],
+    ids=["DISCOVER", "DISCOVER through a relay", "REQUEST"],
+)
+def test_grub_that_asks_by_itself_is_told_where_its_configuration_is(options: dict[int, bytes]) -> None:
+    decision = policy.decide(from_dhcp(MAC, options), NODE, NETWORK, GENERATION, lambda _: True)
+    assert isinstance(decision, NetBoot)
+    assert (decision.firmware, decision.bootfile) == ("grub", "grub/grub.cfg")
+    assert isinstance(_ask(decision.bootfile), Rendered)
+
+
 def test_a_stranger_finds_no_configuration() -> None:
     for path in ("/grub/grub.cfg", "loaders/autoexec.ipxe", "pxelinux.cfg/default"):
         found = locate(Request(path=path, peer=IPv4Address("10.77.0.66")), _View(), EXPORTED)

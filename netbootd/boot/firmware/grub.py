@@ -23,12 +23,12 @@ from netbootd.node import Node
 ASKS = (1, 3, 6, 15, 12, 17, 18)
 """Option 55 of its REQUEST."""
 CONFIG = "grub.cfg"
-_MESSAGE_TYPE = 53
+_MESSAGE_TYPE, _OF_A_RELAY = 53, 82
 
 
 def _recognises(client: Client) -> bool:
     return not client.vendor_class and (
-        client.parameter_request_list == ASKS or client.sent == (_MESSAGE_TYPE,)
+        client.parameter_request_list == ASKS or set(client.sent) - {_OF_A_RELAY} == {_MESSAGE_TYPE}
     )
 
 
