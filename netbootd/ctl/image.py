@@ -63,7 +63,7 @@ def import_(
         Path,
         typer.Argument(
             metavar="SOURCE",
-            help="A disk image or tar archive, bare or packed (.gz .xz .zst .bz2 .zip); a disk; a directory.",
+            help="A disk image, tar archive or container image, bare or packed (.gz .xz …); a directory.",
         ),
     ],
     *,

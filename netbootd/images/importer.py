@@ -2,6 +2,7 @@
 
     archive -> checksum -> xz, zstd … -> unpack.py, which can reach nothing but the new image's root
     directory -> tar -> unpack.py
+    container image -> checksum, its layers' digests -> unpack.py, layer over layer
     disk image -> checksum -> xz, zstd … -> disks/extract.py, shut in likewise -> laid together by its fstab
 
 Nothing is published before the last octet was read, the checksum compared and the whole unpacked.
@@ -15,7 +16,7 @@ from pathlib import Path
 
 from netbootd.errors import HostError, UserError
 from netbootd.image import Generation, image_name
-from netbootd.images import assemble, trees
+from netbootd.images import assemble, containers, trees
 from netbootd.images.disks import disk
 from netbootd.images.progress import Progress, silent
 from netbootd.images.recognise import Kind, Source, recognise
@@ -96,7 +97,7 @@ def _from_file(source: Source, expected: str | None, staging: Staging, progress:
     """Unpack it. A damaged file is often just a damaged download: then the checksum is what to tell."""
     with source.path.open("rb") as file:
         reading = Reading(file, source.size, progress)
-        if source.member is not None:  # a zip archive is not read in its order
+        if source.member is not None or source.kind is Kind.CONTAINER:  # they aren't read in their order
             reading = Reading(file, source.size, progress, "checking")
             _compare(source.path, reading, expected)
         try:
@@ -128,4 +129,5 @@ def _from_archive(source: Source, reading: Reading, staging: Staging, progress: 
 _FILLERS: dict[Kind, Callable[[Source, Reading, Staging, Progress], tuple[str, ...]]] = {
     Kind.TAR: _from_archive,
     Kind.DISK: disk.fill,
+    Kind.CONTAINER: containers.fill,
 }

@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-OCTET_STEPS = frozenset({"downloading", "reading", "reading again", "checking"})
+OCTET_STEPS = frozenset({"downloading", "reading", "reading again", "checking", "unpacking layers"})
 """The steps whose `done` and `total` are octets; in all others they count packages, files or the like."""
 
 

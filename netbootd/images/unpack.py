@@ -1,11 +1,14 @@
 """Unpacking an archive into an image's root: a program of its own, which can't reach anything else.
 
-    tar stream | python -m netbootd.images.unpack ROOT      as root
+    tar stream | python -m netbootd.images.unpack ROOT [layer]      as root
 
 It makes ROOT its own / (chroot) before it reads the first octet, so that no name, link or mistake in an
 archive leads out of it; and it refuses an archive that tries, as a whole: whoever called it throws away what
 was unpacked so far. Owners, modes, times, hard links, sparse files, device nodes and extended attributes
 (capabilities among them) come out as they went in.
+
+A `layer` is unpacked over what is in ROOT already. It may take away what lies below it: `.wh.NAME` does that
+for NAME, `.wh..wh..opq` for all that the directory had (OCI Image Format Specification 1.1, layer.md).
 
 Its last words are one line of JSON on standard output: {"files": N, "acls": N, "attributes": N} (how many
 were unpacked, and how many of them lost such things), {"refused": WHY} where the archive is at fault (exit
@@ -17,6 +20,7 @@ import json
 import math
 import os
 import resource
+import shutil
 import stat
 import sys
 import tarfile
@@ -32,6 +36,7 @@ _MEMORY = 1 << 30
 RESERVE = 64 << 20
 """Octets that stay free on the file system: the registry lives there, too."""
 _LATEST = 1 << 33
+_WHITEOUT, _OPAQUE = ".wh.", ".wh..wh..opq"
 XATTR = "SCHILY.xattr."
 _KEPT_XATTRS = ("user.", "security.capability", "system.posix_acl_")
 """trusted.* would be taken for overlayfs' own notes when the head node mounts an overlay over the image."""
@@ -62,7 +67,7 @@ def main() -> int:
     try:
         os.chroot(sys.argv[1])
         os.chdir("/")
-        unpacked = unpack(sys.stdin.buffer)
+        unpacked = unpack(sys.stdin.buffer, is_layer=sys.argv[2:] == ["layer"])
     except ArchiveError as error:
         return say(2, refused=error.message)
     except MemoryError:
@@ -72,15 +77,18 @@ def main() -> int:
     return say(0, files=unpacked.files, acls=unpacked.acls, attributes=unpacked.attributes)
 
 
-def unpack(source: BinaryIO) -> _Unpacked:
+def unpack(source: BinaryIO, *, is_layer: bool = False) -> _Unpacked:
     """Unpack the tar stream `source` into /. Raises ArchiveError, OSError."""
     stream = TarStream(source)
     unpacked = _Unpacked()
+    below = _Below() if is_layer else None
     for member in stream.members():
         if why := refusal(member):
             raise ArchiveError(f"{shown(member.name)} {why}")
         path = Path("/" + member.name)
         try:
+            if below is not None and below.takes_away(path, member):
+                continue
             _make_parents(path)
             _clear(path, member)
             _create(stream, member, path)
@@ -100,6 +108,49 @@ def unpack(source: BinaryIO) -> _Unpacked:
         with suppress(OSError):
             set_time(path, time)
     return unpacked
+
+
+class _Below:
+    """What the layers below put there, as far as this one takes it away or replaces it."""
+
+    def __init__(self) -> None:
+        self._ours: set[Path] = set()
+
+    def takes_away(self, path: Path, member: tarfile.TarInfo) -> bool:
+        """Make room for `member`; True where it is nothing more than a note that something goes."""
+        name = path.name
+        if not name.startswith(_WHITEOUT):
+            if path not in self._ours and not (member.isdir() and path.is_dir() and not path.is_symlink()):
+                _remove(path)
+            self._ours.update((path, *path.parents))
+            return False
+        if name == _OPAQUE:
+            self._strip(path.parent)
+        elif not name.startswith(_WHITEOUT * 2):  # others are AUFS's own notes
+            gone = name.removeprefix(_WHITEOUT)
+            if gone in ("", ".", ".."):
+                raise ArchiveError(f"{shown(member.name)} takes away nothing that has a name")
+            if path.with_name(gone) not in self._ours:
+                _remove(path.with_name(gone))
+        return True
+
+    def _strip(self, directory: Path) -> None:
+        """Leave in it what this layer put there."""
+        for entry in directory.iterdir() if directory.is_dir() and not directory.is_symlink() else ():
+            if entry in self._ours:
+                self._strip(entry)
+            else:
+                _remove(entry)
+
+
+def _remove(path: Path) -> None:
+    """Remove a file, a link or a whole tree, if it is there; the root itself stays."""
+    if path == Path("/"):
+        return
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _create(stream: TarStream, member: tarfile.TarInfo, path: Path) -> None:
