@@ -1,6 +1,7 @@
 """`netbootctl simulate`: play a board against the head node of this wire: would it boot?"""
 
 import asyncio
+import re
 import secrets
 import sys
 from collections.abc import Iterator
@@ -14,8 +15,9 @@ from netbootd.ctl.options import Json
 from netbootd.ctl.tables import console, listing, print_json, say
 from netbootd.errors import ConfigError, UserError
 from netbootd.links import Interface, interfaces
-from netbootd.node import Mac
+from netbootd.node import Mac, serial_number
 from netbootd.simulate.boards import BOARDS, Board, board, machine
+from netbootd.simulate.discovers import NO_SERIAL
 from netbootd.simulate.play import Step
 from netbootd.simulate.port import is_bridge, open_port
 from netbootd.simulate.run import Report, play
@@ -67,11 +69,16 @@ def simulate(  # noqa: PLR0913 (each is an option of the command line)
         raise UserError("which board?", f"--firmware {'|'.join(BOARDS)}")
     name, kind = board(firmware)
     cards = _cards(macs or [], count, kind)
-    wire = _wire(Head.of(ctx), interface, cards)
+    head = Head.of(ctx)
+    wire = _wire(head, interface, cards)
+    serials = _serials(head, cards, serial) if kind.tells_serial else [None] * len(cards)
     reports = [
-        Report(name, machine(card, serial=_serial(serial, number), seed=secrets.randbits(32)))
-        for number, card in enumerate(cards)
+        Report(name, machine(card, serial=number, seed=secrets.randbits(32)))
+        for card, number in zip(cards, serials, strict=True)
     ]
+    for report, number in zip(reports, serials, strict=True):
+        if kind.tells_serial and number is None:
+            report.machine.caution(f"without --serial it says {NO_SERIAL:08x}, which is no board's")
     several = len(reports) > 1
     with open_port(wire) as port:
         boards = [(report, kind.plays(report.machine)) for report in reports]
@@ -105,15 +112,27 @@ def _cards(macs: list[str], count: int, kind: Board) -> list[Mac]:
     return cards
 
 
-def _serial(text: str | None, number: int) -> int | None:
-    """The serial given, for the first board; those after it count up."""
-    if text is None:
-        return None
-    with suppress(ValueError):
-        value = int(text, 16)
-        if 0 <= value < 1 << 64 and text.strip() == text:
-            return value + number
-    raise UserError(f"{text[:40]!r} isn't a serial number", "hexadecimal, as /proc/cpuinfo has it")
+def _serials(head: Head, cards: list[Mac], text: str | None) -> list[int | None]:
+    """The serial given for the first board, counted up for others; else what is registered, on a head node.
+
+    None is made up: netbootd would note it, and turn the real board away.
+    """
+    if text is not None:
+        first = _number(serial_number(text))
+        if first is None:
+            raise UserError(
+                f"{text[:40]!r} isn't a Raspberry Pi's serial number", "16 or 8 hexadecimal digits"
+            )
+        return [(first + number) & 0xFFFFFFFFFFFFFFFF for number in range(len(cards))]
+    if not head.path.exists():
+        return [None] * len(cards)
+    with head.registry() as registry:
+        nodes = [registry.node_by_mac(card) for card in cards]
+    return [_number(node.serial) if node and node.serial else None for node in nodes]
+
+
+def _number(serial: str) -> int | None:
+    return int(serial, 16) if re.fullmatch("[0-9a-f]{1,16}", serial) else None
 
 
 def _wire(head: Head, wanted: str | None, cards: list[Mac]) -> str:

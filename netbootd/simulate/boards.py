@@ -7,7 +7,7 @@ from netbootd.errors import UserError
 from netbootd.node import Mac
 from netbootd.simulate import bios, edk2, grub, ipxe, linux, parallella, pxelinux, raspberrypi, shim, uboot
 from netbootd.simulate.contents import Kind, kind_of
-from netbootd.simulate.discovers import serial_of
+from netbootd.simulate.discovers import NO_SERIAL
 from netbootd.simulate.play import Booted, Loaded, Machine, Play, WontBoot
 
 MOST_LOADERS = 6
@@ -27,6 +27,11 @@ class Board:
     evidence: str
     plays: Callable[[Machine], Play[Booted]]
     vendor: bytes = b"\x02\x00\x00"
+
+    @property
+    def tells_serial(self) -> bool:
+        """Whether it says its serial number, which a head node then notes for good."""
+        return self.vendor in (_PI3, _PI4, _PI5)
 
 
 _PI3, _PI4, _PI5 = b"\xb8\x27\xeb", b"\xdc\xa6\x32", b"\x2c\xcf\x67"
@@ -110,10 +115,13 @@ def board(name: str) -> tuple[str, Board]:
 
 
 def machine(mac: Mac, *, serial: int | None = None, uuid: bytes = bytes(16), seed: int = 0) -> Machine:
-    """A board of this card, powered off. `seed` makes its transaction ids its own."""
+    """A board of this card, powered off. `seed` makes its transaction ids its own.
+
+    Without a serial number it has NO_SERIAL, so that no head node notes one that was made up.
+    """
     return Machine(
         mac=mac,
-        serial=serial_of(mac) if serial is None else serial,
+        serial=NO_SERIAL if serial is None else serial,
         uuid=uuid,
         xid=(0x6E657462 ^ seed) & 0xFFFFFFFF,
         begin=begin,

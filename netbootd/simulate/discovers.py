@@ -17,6 +17,8 @@ DISCOVER, REQUEST = b"\x01", b"\x03"
 PI3_XID = 0x26F30339
 """The same on every board and at every try (raspberrypi/firmware #801 and others)."""
 PI3_UUID = b"\0" + b"D" * 16
+NO_SERIAL = 0x44444444
+"""What the ROM of a Pi 3B says: the number of no board."""
 PI_CLASS = b"PXEClient:Arch:00000:UNDI:002001"
 
 _PI_ROM_ASKS = bytes((43, 60, 67, 128, 129, 130, 131, 132, 133, 134, 135, 66))
@@ -154,11 +156,10 @@ class Discover:
 
 _XID = 0x6E657462
 _NO_UUID = bytes(16)
-_SERIAL = 0x10000001
 
 
 def _pi4(fourcc: bytes, revision: int) -> Callable[[Mac], bytes]:
-    return lambda mac: raspberry_eeprom(mac, _XID, pi4_uuid(mac, _SERIAL, fourcc, revision))
+    return lambda mac: raspberry_eeprom(mac, _XID, pi4_uuid(mac, NO_SERIAL, fourcc, revision))
 
 
 DISCOVERS: dict[str, Discover] = {
@@ -178,7 +179,8 @@ DISCOVERS: dict[str, Discover] = {
     ),
     "pi3": Discover("a Raspberry Pi 3's boot ROM", raspberry_rom),
     "pi3-bootcode": Discover(
-        "a Raspberry Pi 3's bootcode.bin", lambda m: raspberry_bootcode(m, serial_of(m))
+        "a Raspberry Pi 3's bootcode.bin",
+        lambda m: raspberry_bootcode(m, 0x55000000 | int.from_bytes(m.octets[3:], "big")),
     ),
     "pi4": Discover("a Raspberry Pi 4's boot loader", _pi4(b"4iPR", 0xD03114)),
     "pi4-swapped": Discover("a Raspberry Pi 4's, the fourcc the other way", _pi4(b"RPi4", 0xD03114)),
@@ -193,12 +195,6 @@ DISCOVERS: dict[str, Discover] = {
     "os": Discover("an operating system", lambda m: system(m, _XID)),
 }
 """By the names that `explain` takes for a firmware; serials and ids are made up."""
-
-
-def serial_of(mac: Mac) -> int:
-    """A Pi 3's serial as far as its MAC tells it: the low 24 bits; the rest is made up."""
-    return 0x55000000 | int.from_bytes(mac.octets[3:], "big")
-
 
 # Details
 
