@@ -11,6 +11,7 @@ from netbootd.ctl import proposals
 from netbootd.ctl.tables import say
 from netbootd.errors import HostError, UserError
 from netbootd.links import Interface
+from netbootd.network import DhcpMode
 
 NONE = "none"
 """What is answered, or given to a flag, for a setting that shall be left out."""
@@ -93,6 +94,13 @@ def nfs_server(text: str) -> str:
     """One of the two. Raises UserError."""
     if text not in ("kernel", "ganesha"):
         raise UserError(f"{text[:40]!r} is no NFS server known here", "write kernel or ganesha")
+    return text
+
+
+def dhcp_mode(text: str) -> str:
+    """What netbootd is on a wire. Raises UserError."""
+    if text not in tuple(DhcpMode):
+        raise UserError(f"{text[:40]!r} is none of {', '.join(DhcpMode)}", "write proxy")
     return text
 
 

@@ -14,16 +14,19 @@ import typer
 
 from netbootd.config import load
 from netbootd.ctl import proposals, questions, services
+from netbootd.ctl.checks.rivals import heard
 from netbootd.ctl.head import Head
 from netbootd.ctl.questions import NONE, Asker
 from netbootd.ctl.tables import console, say, warn
 from netbootd.errors import ConfigError, HostError, UserError
 from netbootd.links import Interface, interfaces
-from netbootd.network import AddressRange
+from netbootd.network import AddressRange, DhcpMode
 from netbootd.render import Renderer
 
 app = typer.Typer()
 TEMPLATE = "netbootd.toml.j2"
+PATIENCE = 4.0
+"""Seconds; dnsmasq looks for three whether an address is in use before it offers it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +65,7 @@ def setup(  # noqa: PLR0913 (each is an option of the command)
             "--address", metavar="IP/LEN", help="Its address, where it hasn't one yet: 10.77.0.1/24."
         ),
     ] = None,
-    dhcp: Annotated[str | None, typer.Option("--dhcp", metavar="MODE", help="server or off.")] = None,
+    dhcp: Annotated[str | None, typer.Option("--dhcp", metavar="MODE", help="server, proxy or off.")] = None,
     range_: Annotated[
         str | None, typer.Option("--range", metavar="FIRST-LAST", help="Addresses for nodes.")
     ] = None,
@@ -106,6 +109,7 @@ def setup(  # noqa: PLR0913 (each is an option of the command)
     way_out = proposals.default_route(_read(proposals.ROUTES))
     link = ask.interface(interfaces(), interface, way_out[0] if way_out else None)
     home = ask.address(link, address)
+    mode = dhcp or _mode(ask, link, home)
     gateway = ask.setting("router", router, proposals.router(home, way_out), IPv4Address)
     span, spare = proposals.ranges(home, gateway)
     others = f"addresses for machines not registered (free: {spare or NONE})"
@@ -115,9 +119,10 @@ def setup(  # noqa: PLR0913 (each is an option of the command)
     answers = Answers(
         interface=link.name,
         address=None if home in link.addresses[:1] else str(home),
-        dhcp=dhcp or "server",
+        dhcp=mode,
         range=ask.setting("addresses for nodes", range_, span, AddressRange.parse),
-        pool=ask.setting(others, pool, None, AddressRange.parse),
+        # A proxy lends no addresses.
+        pool=ask.setting(others, pool, None, AddressRange.parse) if pool or mode == "server" else None,
         router=gateway,
         dns=tuple(part.strip() for part in (dns or "").split(",") if part.strip()),
         domain=ask.setting("domain of the nodes' names", domain, "cluster", str),
@@ -129,7 +134,7 @@ def setup(  # noqa: PLR0913 (each is an option of the command)
     )
     text = _checked(answers, home)
     _show(path, text)
-    for remark in _remarks(link, home, way_out, keys):
+    for remark in _remarks(link, home, way_out, keys, mode):
         warn(remark)
     if _read(path) == text:
         say(f"{path} is like that already")
@@ -142,7 +147,36 @@ def setup(  # noqa: PLR0913 (each is an option of the command)
         _write(path, text, keep=keep)
         say(f"wrote {path}")
     services.start(path, answers.nfs_server or "kernel")
+    if mode == "proxy":
+        say(
+            "the other DHCP server has to have your nodes' addresses reserved:"
+            " `netbootctl why NAME` prints the lines for it"
+        )
     say("next: netbootctl image build debian")
+
+
+# The other DHCP server
+
+
+def _mode(ask: Asker, link: Interface, home: IPv4Interface) -> str:
+    """What netbootd is to be on this wire: beside another DHCP server a proxy, else the server."""
+    others = _others(link, home)
+    if not others:
+        return DhcpMode.SERVER
+    say(f"  another DHCP server answers on {link.name}: {' and '.join(map(str, others))}")
+    say("  proxy: it goes on giving the addresses, netbootd says what to boot; server: switch it off first")
+    return ask.setting("DHCP (server, proxy, off)", None, DhcpMode.PROXY, questions.dhcp_mode) or DhcpMode.OFF
+
+
+def _others(link: Interface, home: IPv4Interface) -> list[IPv4Address]:
+    """The other servers that can be heard there; only root can listen, and only where there is a link."""
+    if not (link.up and link.carrier and os.geteuid() == 0):
+        return []
+    say(f"  listening on {link.name} for another DHCP server, {PATIENCE:.0f} s")
+    try:
+        return sorted({rival.address for rival in heard([link], PATIENCE)} - {home.ip})
+    except OSError:
+        return []
 
 
 # The file
@@ -188,10 +222,10 @@ def _show(path: Path, text: str) -> None:
 
 
 def _remarks(
-    link: Interface, home: IPv4Interface, way_out: tuple[str, IPv4Address] | None, keys: list[str]
+    link: Interface, home: IPv4Interface, way_out: tuple[str, IPv4Address] | None, keys: list[str], mode: str
 ) -> list[str]:
     remarks = []
-    if way_out and way_out[0] == link.name:
+    if way_out and way_out[0] == link.name and mode == "server":
         remarks.append(
             f"{link.name} leads to the world; is another DHCP server there? `netbootctl doctor` looks for one"
         )

@@ -20,7 +20,7 @@ from netbootd.network import AddressRange
 from netbootd.node import Mac
 from netbootd.render import Renderer
 from tests.ctl.conftest import NETBOOTCTL
-from tests.lab.namespace import HOME, Lab
+from tests.lab.namespace import HOME, Lab, Namespace
 
 ROUTES = (
     "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT\n"
@@ -87,7 +87,10 @@ class Fresh:
         self.lab = lab
         self.config = directory / "etc" / "netbootd.toml"
 
-    def setup(self, *words: str, status: int = 0) -> tuple[str, str]:
+    def setup(self, *words: str, status: int = 0, listens: bool = False) -> tuple[str, str]:
+        """Run it; it listens for another DHCP server, some seconds, only where that is of interest."""
+        if not listens and "--dhcp" not in words:
+            words = (*words, "--dhcp", "server")
         done = self.lab.run([NETBOOTCTL, "--config", self.config, "setup", *words], check=False)
         assert done.returncode == status, done.stdout + done.stderr
         return done.stdout, done.stderr
@@ -110,7 +113,8 @@ def test_everything_is_derived_from_the_interface(fresh: Fresh) -> None:
     fresh.lab.run(
         ["sh", "-c", f"mkdir -p {HOME}/.ssh; echo 'ssh-ed25519 AAAA me' >{HOME}/.ssh/id_ed25519.pub"]
     )
-    out, _ = fresh.setup("--interface", "eth1", "--yes")
+    out, _ = fresh.setup("--interface", "eth1", "--yes", listens=True)
+    assert "listening on eth1 for another DHCP server" in out
     assert f"wrote {fresh.config}" in out and "next: netbootctl image build debian" in out
     config = load(fresh.config)
     (network,) = config.network
@@ -236,12 +240,50 @@ def test_at_a_terminal_it_asks_proposes_and_asks_again_what_it_cannot_take(fresh
 
 @pytest.mark.net
 def test_who_says_no_at_the_end_keeps_everything_as_it_was(fresh: Fresh) -> None:
-    with Terminal(fresh.lab, fresh.config, "--interface", "eth1") as terminal:
+    with Terminal(fresh.lab, fresh.config, "--interface", "eth1", "--dhcp", "server") as terminal:
         for question in ("router", "name servers", "addresses for nodes", "not registered", "domain", "NFS"):
             terminal.answer(question, "")
         terminal.answer("write ", "n")
         assert terminal.end() == 2
     assert not fresh.config.exists()
+
+
+@pytest.fixture
+def another(fresh: Fresh) -> Namespace:
+    """Another DHCP server at the other end of eth1."""
+    other = fresh.lab.client("other")
+    fresh.lab.ip(f"link set far1 netns {other.pid}")
+    other.ip("address add 10.88.0.254/24 dev far1", "link set far1 up")
+    words = ["--conf-file=/dev/null", "--port=0", "--user=root", "--pid-file=", "--log-facility=-"]
+    leases = f"--dhcp-leasefile={fresh.lab.directory}/leases"
+    pool = "--dhcp-range=10.88.0.100,10.88.0.110,1h"
+    server = other.start("dnsmasq", ["dnsmasq", "--keep-in-foreground", *words, leases, pool])
+    server.wait_for("DHCP, IP range")
+    return other
+
+
+@pytest.mark.net
+@pytest.mark.needs("dnsmasq")
+def test_beside_another_dhcp_server_it_proposes_to_be_a_proxy(fresh: Fresh, another: Namespace) -> None:
+    out, err = fresh.setup("--interface", "eth1", "--yes", listens=True)
+    assert "another DHCP server answers on eth1: 10.88.0.254" in out
+    assert "the other DHCP server has to have your nodes' addresses reserved" in out, err
+    (network,) = load(fresh.config).network
+    assert (network.dhcp, network.pool) == ("proxy", None)
+
+
+@pytest.mark.net
+@pytest.mark.needs("dnsmasq")
+def test_who_will_switch_the_other_server_off_says_so(fresh: Fresh, another: Namespace) -> None:
+    with Terminal(fresh.lab, fresh.config, "--interface", "eth1") as terminal:
+        terminal.answer("DHCP (server, proxy, off) [proxy]", "serve")
+        terminal.answer("'serve' is none of server, proxy, off", "server")
+        for question in ("router", "name servers", "addresses for nodes", "not registered", "domain", "NFS"):
+            terminal.answer(question, "")
+        terminal.answer("write ", "y")
+        assert terminal.end() == 0
+    (network,) = load(fresh.config).network
+    assert network.dhcp == "server"
 
 
 class Terminal:

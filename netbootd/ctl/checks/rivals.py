@@ -9,7 +9,7 @@ import secrets
 import select
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
@@ -88,7 +88,7 @@ def _beside(others: list[Rival], interface: str) -> Finding:
     return ok(f"the DHCP server {who} gives the addresses on {interface}, and netbootd says what to boot")
 
 
-def heard(links: list[Interface]) -> Iterator[Rival]:
+def heard(links: Sequence[Interface], seconds: float = LISTEN) -> Iterator[Rival]:
     """Send, listen, send again, listen. Raises OSError where sockets aren't allowed."""
     xid = secrets.randbits(32)
     sockets: dict[socket.socket, Interface] = {}
@@ -97,7 +97,7 @@ def heard(links: list[Interface]) -> Iterator[Rival]:
             opened = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(ETH_P_IP))
             opened.bind((link.name, ETH_P_IP))
             sockets[opened] = link
-        deadline = time.monotonic() + LISTEN
+        deadline = time.monotonic() + seconds
         next_send = time.monotonic()
         while (now := time.monotonic()) < deadline:
             if now >= next_send:
