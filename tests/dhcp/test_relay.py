@@ -82,7 +82,7 @@ def relay(lab: Lab, name: str, here: str, there: str) -> Namespace:
     """A router between the head node's wire and another one, behind a bridge `wire` of its own."""
     made = lab.client(name, address=f"{here}/24")
     made.ip(
-        "link add wire type bridge stp_state 0 forward_delay 0 mcast_snooping 0",
+        "link add wire address 52:54:00:00:fe:02 type bridge stp_state 0 forward_delay 0 mcast_snooping 0",
         f"address add {there}/24 dev wire",
         "link set wire up",
     )

@@ -26,6 +26,7 @@ from tests.lab import holder
 from tests.lab.process import LabError, Process
 
 HEAD = IPv4Interface("10.77.0.1/24")
+HEAD_MAC = "52:54:00:00:fe:01"
 BRIDGE = "br0"
 
 HOME = "/run/netbootd-lab/home"
@@ -237,9 +238,10 @@ class Lab(Namespace):
         self._clients: list[Namespace] = []
 
     def _set_up(self) -> None:
-        # Without STP and forward delay a port forwards at once; without snooping nothing is filtered.
+        # Without STP and forward delay a port forwards at once; without snooping nothing is filtered. A bridge
+        # without an address of its own has the lowest of its ports', another one as machines come and go.
         self.ip(
-            f"link add {BRIDGE} type bridge stp_state 0 forward_delay 0 mcast_snooping 0",
+            f"link add {BRIDGE} address {HEAD_MAC} type bridge stp_state 0 forward_delay 0 mcast_snooping 0",
             f"address add {HEAD} dev {BRIDGE}",
             f"link set {BRIDGE} up",
         )
