@@ -9,9 +9,9 @@ uEnv.txt                   a Parallella without a card asks for nothing else
 The boot file that is announced is the script too. Whoever loads it because `dhcp` loads what it is told has
 lost one packet, and its directory is none, so `pxe get` asks for pxelinux.cfg/ at the top.
 
-In its pass as EFI (60 PXEClient:Arch:00011) U-Boot starts the boot file as a program. It gets GRUB or iPXE for
-its processor where the head node has one. Else the script again, which fails at once and leaves the turn to
-the next way. `bootflow scan` with `dhcp` but no `pxe` in boot_targets has no next way (bootmeth_pxe.c).
+In its pass as EFI (60 PXEClient:Arch:00011) U-Boot starts the boot file as a program. It gets GRUB or iPXE
+for its processor where the head node has one. Else the script again, which fails at once and leaves the turn
+to the next way. `bootflow scan` with `dhcp` but no `pxe` in boot_targets has no next way (bootmeth_pxe.c).
 
 Evidence: net/bootp.c and net/lwip/dhcp.c of U-Boot 2015.04 to 2026.10, and tests/captures/uboot-*.pcap.
 Classic U-Boot reads the boot file from the header's `file` and the server from siaddr, ignores 66, and takes
@@ -37,7 +37,7 @@ _CLIENT_ID = 61
 
 _CLASSIC_SIZE = 576
 _CLASSIC_ASKS = frozenset((1, 2, 3, 6, 12, 13, 17, 40, 42, 209))
-"""Option 55 by what was compiled in; that 15 and 28 are not among them tells it from udhcpc."""
+"""Option 55 by what was compiled in (a Parallella's: 3, 12, 17); udhcpc has 15 and 28 besides."""
 _LWIP_SIZE = 1500
 _LWIP_ASKS = ((1, 3, 28), (1, 3, 28, 6), (1, 3, 28, 42), (1, 3, 28, 6, 42))
 _LWIP_SENDS = frozenset((50, 53, 54, 55, 57))
@@ -58,7 +58,7 @@ def _is_classic(client: Client) -> bool:
     asks = client.parameter_request_list
     return (
         client.maximum_size == _CLASSIC_SIZE
-        and asks[:1] == (1,)
+        and len(asks) > 1
         and _CLASSIC_ASKS.issuperset(asks)
         and _CLIENT_ID not in client.sent
     )
@@ -112,8 +112,8 @@ def _locate(visit: Visit) -> Located | None:
             return _script(rendered(visit, visit.node, "boot/uboot/boot.scr.j2"))
         case (*_, "uEnv.txt"):
             return _environment(visit)
-        case ("dtb", *name):
-            return _device_tree(visit, "/".join(name))
+        case ("dtb", *below):
+            return _device_tree(visit, "/".join(below))
     return None
 
 
