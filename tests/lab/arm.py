@@ -10,6 +10,7 @@ import hashlib
 import shutil
 import subprocess
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,8 @@ from netbootd.images import apt
 from netbootd.images.build import machine_sources
 
 SUITE = "bookworm"
+LOADERS = {"arm64": ("grub-efi-arm64-signed",)}
+"""What an image for UEFI machines brings, as no package for this machine has it."""
 KERNELS = {"arm64": "linux-image-arm64", "armhf": "linux-image-armmp"}
 """Debian's architecture -> the package that depends on its current kernel."""
 
@@ -80,7 +83,9 @@ def fetch(directory: Path, architecture: str, *packages: str) -> None:
 
 
 def _configure(here: Path, architecture: str) -> Path:
-    source = apt.archives(SUITE, machine_sources(Path("/etc/apt"))).sources()[0]
+    archives = apt.archives(SUITE, machine_sources(Path("/etc/apt")))
+    # A Raspberry Pi's start files are there.
+    source = replace(archives, components=("main", "non-free-firmware")).sources()[0]
     (here / "sources.list").write_text(apt.one_line(source) + "\n")
     (here / "lists" / "partial").mkdir(parents=True)
     (here / "cache" / "archives" / "partial").mkdir(parents=True)
@@ -117,7 +122,7 @@ def _concrete(package: str, configuration: Path) -> str:
 def _make(directory: Path, architecture: str) -> None:
     root = directory / "root"
     root.mkdir()
-    fetch(root, architecture, KERNELS[architecture], "busybox", "libc6")
+    fetch(root, architecture, KERNELS[architecture], "busybox", "libc6", *LOADERS.get(architecture, ()))
     release = next((root / "lib/modules").iterdir()).name
     for name in _NEEDLESS:
         shutil.rmtree(root / "lib/modules" / release / "kernel" / name, ignore_errors=True)

@@ -1,0 +1,122 @@
+"""Simulated Raspberry Pis, a whole head node, a real Debian for 64-bit ARM with Debian's start files."""
+
+import json
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.lab import arm
+from tests.lab.head import CHECKOUT, COMMANDS, HeadNode
+from tests.lab.namespace import Lab
+
+pytestmark = [pytest.mark.net, pytest.mark.slow, pytest.mark.needs("dpkg-deb", "depmod")]
+
+MACS = {
+    name: f"b8:27:eb:64:24:{number:02x}" for number, name in enumerate(("p3", "p3plus", "p4", "p5"), 0x10)
+}
+SERIALS = {name: f"a00000{mac[-2:]}" for name, mac in MACS.items()}
+
+
+def raspberry_root(config: pytest.Config) -> Path:
+    """The lab's root for arm64 with raspi-firmware in it, kept in pytest's cache."""
+    plain = arm.small_root(config, "arm64")
+    found = plain.parent / "with-raspi-firmware"
+    if not found.is_dir():
+        with tempfile.TemporaryDirectory(dir=plain.parent) as temporary:
+            new = Path(temporary) / "root"
+            subprocess.run(["cp", "-al", plain, new], check=True)
+            arm.fetch(new, "arm64", "raspi-firmware")
+            shutil.rmtree(new / "usr/share", ignore_errors=True)
+            new.rename(found)
+    return found
+
+
+@pytest.fixture(scope="module")
+def head(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[HeadNode]:
+    """A head node with the image `pi` and four nodes; no NFS server, what is simulated ends at the kernel."""
+    made = HeadNode(CHECKOUT / "build" / f"pi-{tmp_path_factory.getbasetemp().name}")
+    try:
+        made.prepare()
+        with Lab(directory=made.logs) as lab:
+            made.join(lab)
+            made.run("netbootctl", "image", "import", "pi", str(raspberry_root(request.config)), timeout=300)
+            for name, mac in MACS.items():
+                made.run("netbootctl", "node", "add", name, "--mac", mac, "--image", "pi")
+            made.netbootd = lab.start("netbootd", [COMMANDS / "netbootd", "--config", made.config])
+            made.netbootd.wait_for("on br0")
+            yield made
+    finally:
+        subprocess.run(["rm", "-rf", made.directory], check=True)
+
+
+def play(head: HeadNode, board: str, name: str, serial: str | None = None) -> dict[str, Any]:
+    """Power on a board of that kind with the node's card; what became of it."""
+    words = ["--firmware", board, "--mac", MACS[name], "--serial", serial or SERIALS[name], "--json"]
+    (report,) = json.loads(head.run("netbootctl", "simulate", *words, check=False, timeout=300))
+    assert isinstance(report, dict)
+    return report
+
+
+def timeline(head: HeadNode, name: str) -> list[dict[str, Any]]:
+    told = json.loads(head.run("netbootctl", "why", name, "--json"))["events"]
+    assert isinstance(told, list)
+    return told
+
+
+@pytest.mark.parametrize(
+    ("board", "name", "stages"),
+    [
+        ("pi3", "p3", ["discover", "offer", "loader", "config", "kernel", "initrd"]),
+        ("pi3b+", "p3plus", ["discover", "offer", "loader", "config", "kernel", "initrd"]),
+        ("pi4", "p4", ["discover", "offer", "request", "ack", "loader", "config", "kernel", "initrd"]),
+        (
+            "pi4-swapped",
+            "p4",
+            ["discover", "offer", "request", "ack", "loader", "config", "kernel", "initrd"],
+        ),
+    ],
+)
+def test_each_board_gets_all_that_it_needs_and_its_serial_is_noted(
+    head: HeadNode, board: str, name: str, stages: list[str]
+) -> None:
+    report = play(head, board, name)
+    assert report["boots"], report
+    told = timeline(head, name)
+    assert list(dict.fromkeys(event["stage"] for event in told if event["stage"])) == stages
+    assert all(event["level"] == "info" for event in told)
+    assert len(told) < 20, "what it merely probes for is no news"
+    assert json.loads(head.run("netbootctl", "node", "show", name, "--json"))["serial"] == SERIALS[name]
+
+
+def test_a_pi_5_is_refused_by_a_kernel_that_is_older_and_why_says_so(head: HeadNode) -> None:
+    """Debian 12's kernel has no device tree for it."""
+    report = play(head, "pi5", "p5")
+    assert not report["boots"]
+    (trouble,) = {event["text"] for event in timeline(head, "p5") if event["level"] == "error"}
+    assert "has no device tree bcm2712-rpi-5-b.dtb: its kernel may be older than the board" in trouble
+
+
+def test_a_replaced_board_boots_without_its_prefix_and_why_says_what_to_do(head: HeadNode) -> None:
+    play(head, "pi4", "p4")
+    report = play(head, "pi4", "p4", serial="0badcafe")
+    assert report["boots"], report
+    told = timeline(head, "p4")
+    assert any("`netbootctl node set p4 --serial 0badcafe`" in event["text"] for event in told)
+    assert {"error", "warning"} <= {event["level"] for event in told}
+    assert json.loads(head.run("netbootctl", "node", "show", "p4", "--json"))["serial"] == SERIALS["p4"]
+
+
+def test_a_board_with_another_s_serial_number_is_told_of_by_the_other_s_name(head: HeadNode) -> None:
+    play(head, "pi4", "p4")
+    head.run("netbootctl", "node", "remove", "p3")
+    head.run("netbootctl", "node", "add", "p3", "--mac", MACS["p3"], "--image", "pi")
+    report = play(head, "pi3", "p3", serial=SERIALS["p4"])
+    assert report["boots"], "by its address, without the prefix"
+    clash = f"serial {SERIALS['p4']} belongs to node 'p4' already"
+    assert any(event["level"] == "error" and clash in event["text"] for event in timeline(head, "p3"))
+    assert json.loads(head.run("netbootctl", "node", "show", "p3", "--json"))["serial"] is None
