@@ -70,6 +70,8 @@ PURE = {
     "netbootd.images.disks.parts",
     "netbootd.images.driver_tables",
     "netbootd.images.elf",
+    "netbootd.images.checksums",
+    "netbootd.images.iso9660",
     "netbootd.images.layers",
     "netbootd.images.tar_stream",
     *(f"netbootd.simulate.{name}" for name in SIMULATED),

@@ -63,7 +63,7 @@ def import_(
         Path,
         typer.Argument(
             metavar="SOURCE",
-            help="A disk image, tar archive or container image, bare or packed (.gz .xz …); a directory.",
+            help="A disk image, live ISO, tar archive or container image, bare or packed; a directory.",
         ),
     ],
     *,

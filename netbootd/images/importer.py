@@ -2,6 +2,7 @@
 
     archive -> checksum -> xz, zstd … -> unpack.py, which can reach nothing but the new image's root
     directory -> tar -> unpack.py
+    live ISO -> checksum, its own list of them -> its squashfs, mounted -> tar -> unpack.py
     container image -> checksum, its layers' digests -> unpack.py, layer over layer
     disk image -> checksum -> xz, zstd … -> disks/extract.py, shut in likewise -> laid together by its fstab
 
@@ -16,7 +17,7 @@ from pathlib import Path
 
 from netbootd.errors import HostError, UserError
 from netbootd.image import Generation, image_name
-from netbootd.images import assemble, containers, trees
+from netbootd.images import assemble, containers, iso, trees
 from netbootd.images.disks import disk
 from netbootd.images.progress import Progress, silent
 from netbootd.images.recognise import Kind, Source, recognise
@@ -130,4 +131,5 @@ _FILLERS: dict[Kind, Callable[[Source, Reading, Staging, Progress], tuple[str, .
     Kind.TAR: _from_archive,
     Kind.DISK: disk.fill,
     Kind.CONTAINER: containers.fill,
+    Kind.ISO: iso.fill,
 }
