@@ -24,6 +24,7 @@ from netbootd.ctl.options import (
 from netbootd.ctl.tables import card, listing, say, warn
 from netbootd.errors import UserError
 from netbootd.image import image_name
+from netbootd.network import Network
 from netbootd.node import Mac, Node, expand_names, host_name, serial_number
 from netbootd.registry import NodeRequest, Registry, Settings
 from netbootd.settings import changed_options
@@ -80,15 +81,16 @@ def add(  # noqa: PLR0913 (each is an option of the command)
 ) -> None:
     """Register a machine, or one for each name of a range.
 
-    Addresses count up from --ip, or come from the network's range. All are registered, or none.
+    Addresses count up from --ip, or come from a network's range: the one that --ip names as in 10.78.0.0/24,
+    else the first. All are registered, or none.
     """
     head = Head.of(ctx)
     names = expand_names(name)
     cards = _cards(names, mac or [], name)
+    networks = _drawn_from(head.served(), ip)
     addresses = _addresses(names, ip)
     if serial is not None and len(names) > 1:
         raise UserError("--serial is one board's, and a range names several", "add them one by one")
-    networks = head.served()
     with head.registry() as registry:
         bare = image is None and not _from_profile(registry, profile)
         present = head.images.names() if bare else []
@@ -264,8 +266,22 @@ def _cards(names: list[str], given: list[str], written: str) -> list[tuple[Mac, 
     return [(mac,) for mac in macs]
 
 
+def _drawn_from(networks: tuple[Network, ...], ip: str | None) -> tuple[Network, ...]:
+    """The networks that addresses may be of: where none is named, one whose range gives them out.
+
+    A range that is full doesn't go on in another network's: that is another wire.
+    """
+    if ip is not None and "/" in ip:
+        found = tuple(network for network in networks if str(network.subnet) == ip.strip())
+        if not found:
+            known = ", ".join(str(network.subnet) for network in networks)
+            raise UserError(f"{ip[:40]!r} is no network served", f"one of {known}")
+        return found
+    return networks if ip is not None else tuple(n for n in networks if n.range)[:1] or networks
+
+
 def _addresses(names: list[str], first: str | None) -> list[IPv4Address | None]:
-    if first is None:
+    if first is None or "/" in first:
         return [None] * len(names)
     address = _address(first)
     try:

@@ -123,6 +123,25 @@ def test_a_range_registers_a_node_for_each_mac_and_counts_addresses_up(head: Hea
     ]
 
 
+def test_of_several_networks_the_first_gives_the_address_or_the_one_that_is_named(head: Head) -> None:
+    text = head.config.read_text()
+    far = (
+        'interface = "eth9"\nsubnet = "10.78.0.0/24"\nrouter = "10.78.0.1"\nrange = "10.78.0.10-10.78.0.11"\n'
+    )
+    head.config.write_text(text.replace("[nfs]", f"[[network]]\n{far}\n[nfs]"))
+    head.well("node", "add", "a", "--mac", MACS[0])
+    head.well("node", "add", "f[1-2]", "--mac", ",".join(MACS[1:3]), "--ip", "10.78.0.0/24")
+    head.well("node", "add", "g", "--mac", MACS[3], "--ip", "10.78.0.77")
+    full = head("node", "add", "h", "--mac", MACS[4], "--ip", "10.78.0.0/24")
+    assert "no address is left in 10.78.0.10-10.78.0.11" in full.err
+    assert (
+        "'10.79.0.0/24' is no network served; one of 10.77.0.0/24, 10.78.0.0/24"
+        in head("node", "add", "h", "--mac", MACS[4], "--ip", "10.79.0.0/24").err
+    )
+    listed = {n["name"]: n["address"] for n in head.well("node", "list", "--json").json}
+    assert listed == {"a": "10.77.0.10", "f1": "10.78.0.10", "f2": "10.78.0.11", "g": "10.78.0.77"}
+
+
 def test_without_an_address_the_networks_range_gives_the_next_free_one(head: Head) -> None:
     head.well("node", "add", "a", "--mac", MACS[0], "--ip", "10.77.0.11")
     head.well("node", "add", "n[1-3]", "--mac", ",".join(MACS[1:4]))
