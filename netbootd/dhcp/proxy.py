@@ -46,6 +46,9 @@ def answer(
     """The answer to what came in at port 67, where the network's DHCP is another server's."""
     if node is None:
         return Ignore(reason="it isn't registered")
+    if int(request.ciaddr) and not network.usable(request.ciaddr):
+        # The reply would go there, wherever that is.
+        return Ignore(reason=f"it says that it has {request.ciaddr}, which lies outside {network.subnet}")
     match request.type:
         case MessageType.DISCOVER:
             return _discover(request, client, decision, node, network)

@@ -12,16 +12,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from netbootd.boot.answer import Ignore
-from netbootd.dhcp import destination, options, wire
+from netbootd.boot.client import from_dhcp
+from netbootd.dhcp import destination, options, proxy, wire
 from netbootd.dhcp.leasebook import LeaseBook
-from netbootd.dhcp.reservation import Reply
+from netbootd.dhcp.reservation import Answer, Reply
 from netbootd.dhcp.selection import select
 from netbootd.dhcp.wire import Message, WireError
+from netbootd.network import DhcpMode
 from netbootd.node import Mac
-from tests.dhcp.packets import CAPTURES, N01, NETWORK, NOW, ask, dhcp_payloads
+from tests.dhcp.packets import CAPTURES, N01, NETWORK, NOW, ask, decide, dhcp_payloads
 
 MUTATIONS = int(os.environ.get("NETBOOTD_FUZZ", "4000"))
 OPTIONS = range(240, 340)
+PROXY = replace(NETWORK, dhcp=DhcpMode.PROXY, pool=None)
 RICH = replace(
     N01,
     dhcp_options={66: b"192.0.2.1", 67: b"x" * 200, 121: b"\x08\x0a\x0a\x4d\x00\x02", 43: b"y" * 700, 6: b""},
@@ -40,17 +43,32 @@ def go_through(octets: bytes, book: LeaseBook, now: float) -> bool:
     for node in (None, replace(N01, macs=(request.chaddr,)), replace(RICH, macs=(request.chaddr,))):
         if isinstance(select(request, [NETWORK]), Ignore):
             break
-        found = ask(request, book, node, now)
-        if isinstance(found, Reply):
-            message, _ = wire.fit(found.message, request.limit)
-            encoded = wire.encode(message)
-            assert len(encoded) <= max(wire.MINIMUM, request.limit)
-            assert wire.decode_any(encoded) == message
-            to = destination.of(request, message, 68)
-            assert to.address in (destination.BROADCAST, *NETWORK.subnet)
-            assert found.note.isprintable()
-            assert all(options.describe(*option).isprintable() for option in message.options.items())
+        client = from_dhcp(request.chaddr, request.options)
+        decision = decide(client, node, NETWORK)
+        beside = decide(client, node, PROXY)
+        for found in (
+            ask(request, book, node, now, decision),
+            proxy.answer(request, client, beside, node, PROXY),
+        ):
+            sent = check(request, found)
+            to = destination.of(request, sent, 68).address if sent else destination.BROADCAST
+            assert to in (destination.BROADCAST, *NETWORK.subnet)
+        check(request, proxy.answer_boot_server(request, client, decision, node, NETWORK))
     return True
+
+
+def check(request: Message, found: Answer) -> Message | None:
+    """Whatever is answered can be sent, is read back the same, and is told in print; what is sent."""
+    if not isinstance(found, Ignore):
+        assert found.note.isprintable()
+    if not isinstance(found, Reply):
+        return None
+    message, _ = wire.fit(found.message, request.limit)
+    encoded = wire.encode(message)
+    assert len(encoded) <= max(wire.MINIMUM, request.limit)
+    assert wire.decode_any(encoded) == message
+    assert all(options.describe(*option).isprintable() for option in message.options.items())
+    return message
 
 
 def mutated(octets: bytes, chance: random.Random) -> bytes:

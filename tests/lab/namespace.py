@@ -238,8 +238,8 @@ class Lab(Namespace):
         self._clients: list[Namespace] = []
 
     def _set_up(self) -> None:
-        # Without STP and forward delay a port forwards at once; without snooping nothing is filtered. A bridge
-        # without an address of its own has the lowest of its ports', another one as machines come and go.
+        # Without STP and forward delay a port forwards at once; without snooping nothing is filtered. Left to
+        # itself a bridge has the lowest address of its ports: another one as machines come and go.
         self.ip(
             f"link add {BRIDGE} address {HEAD_MAC} type bridge stp_state 0 forward_delay 0 mcast_snooping 0",
             f"address add {HEAD} dev {BRIDGE}",
