@@ -258,3 +258,15 @@ def test_no_message_of_any_client_gets_an_address(
 def test_only_who_can_use_it_is_called_able_to() -> None:
     able = {family.name for family in FAMILIES if family.behind_proxy}
     assert able == {"ipxe", "http", "raspberrypi", "uefi", "bios"}
+
+
+@pytest.mark.parametrize("kind", [MessageType.DISCOVER, MessageType.REQUEST])
+def test_no_offer_goes_to_an_address_outside_the_network(kind: MessageType) -> None:
+    """It would be unicast to ciaddr, and a request says there what it likes."""
+    outside = replace(
+        BIOS,
+        ciaddr=IPv4Address("198.51.100.7"),
+        options={**BIOS.options, 53: bytes([kind]), 54: SERVER.packed},
+    )
+    found = asks(outside)
+    assert isinstance(found, Ignore) and "198.51.100.7, which lies outside 10.77.0.0/24" in found.reason
