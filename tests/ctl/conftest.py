@@ -14,6 +14,7 @@ import pytest
 from netbootd.ctl import main
 from netbootd.image import Generation
 from netbootd.images import record
+from tests.simulate.images import INITRD, x86_kernel
 
 CONFIG = """\
 state_dir = "{directory}/state"
@@ -108,8 +109,8 @@ class Head:
         (directory / "root").mkdir(parents=True)
         (directory / "boot").mkdir()
         if kernel:
-            (directory / "boot" / "vmlinuz").write_bytes(b"kernel" * 100)
-            (directory / "boot" / "initrd").write_bytes(b"initrd" * 100)
+            (directory / "boot" / "vmlinuz").write_bytes(x86_kernel())
+            (directory / "boot" / "initrd").write_bytes(INITRD)
         made = Generation(
             image=name,
             number=number,
