@@ -44,8 +44,11 @@ def _for_node(
 ) -> Decision:
     if node.address not in network.subnet:
         return Ignore(reason=f"{node.name} is on another wire: {node.address} lies outside {network.subnet}")
-    if family is None:
-        return LocalBoot(reason="it asks for nothing to boot: an operating system, not a firmware")
+    rooted = generation is not None and node.root is RootMode.OVERLAY
+    if family is None or not (family.begins_boot or rooted):
+        firmware = family.name if family else ""
+        reason = "it asks for nothing to boot: an operating system, not a firmware"
+        return LocalBoot(firmware=firmware, reason=reason)
     if node.image is None:
         hint = f"`netbootctl node set {node.name} --image NAME`"
         return Wait(firmware=family.name, reason=f"{node.name} has no image; {hint}")
