@@ -358,7 +358,9 @@ class Registry:
             if name in nodes:
                 nodes[name] = _with_mac(nodes[name], mac)
                 continue
-            settings = Settings.of_row(own).over(self._inherited(profile))
+            settings = Settings.of_row(own)
+            if profile is not None:
+                settings = settings.over(self._inherited(profile))
             nodes[name] = Node(
                 name=name,
                 macs=(Mac(mac),),
@@ -375,9 +377,7 @@ class Registry:
             )
         return list(nodes.values())
 
-    def _inherited(self, profile: str | None) -> Settings:
-        if profile is None:
-            return Settings()
+    def _inherited(self, profile: str) -> Settings:
         version = self.version
         if self._resolved_at != version:
             self._resolved, self._resolved_at = {}, version
