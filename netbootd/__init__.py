@@ -2,7 +2,8 @@
 
 The house, from the ground up; imports point downwards only:
 
-    errors, node, network, image, lease, stage   the model: values, validated once
+    errors, node, network, image, lease, stage,
+    settings                                     the model: values, validated once
     config, registry, events, render, links      where the model comes from, and goes to
     boot                                         what a client gets: two pure decisions
     dhcp, tftp, web                              the doors: one hallway each, sockets at the end of it
