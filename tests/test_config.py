@@ -223,7 +223,10 @@ server = "foo"
         ('[[network]]\ninterface = "eth1"\ndomain = "a..b"', "isn't a domain"),
         ('[[network]]\ninterface = "eth1"\nlease_time = 5', "out of range"),
         ('tftp = 3\n[[network]]\ninterface = "eth1"', "has to be a table; write [tftp]"),
-        ('[[network]]\ninterface = "eth1"\ndhcp = "proxy"', "proxy"),
+        (
+            '[[network]]\ninterface = "eth1"\ndhcp = "proxy"\npool = "10.77.0.100-10.77.0.199"',
+            "the other DHCP server gives the addresses; leave it out",
+        ),
     ],
 )
 def test_a_fault_says_what_would_be_right(tmp_path: Path, text: str, expected: str) -> None:
