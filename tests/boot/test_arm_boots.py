@@ -23,6 +23,7 @@ NODES = {
     "a64": ("52:54:00:77:0a:01", "arm64", "uboot-arm64"),
     "a32": ("52:54:00:77:0a:02", "armhf", "uboot-arm32"),
 }
+UEFI = ("u64", "52:54:00:77:0a:03", "arm64", "uefi-arm64")
 LOGIN = 420.0
 PROMPT = r"^=> "
 STOP = r"Hit any key to stop autoboot"
@@ -101,5 +102,20 @@ def test_the_untouched_boot_command_boots_the_node(head: HeadNode, name: str) ->
     machine = power_on(head, name)
     try:
         comes_to_login(head, machine)
+    finally:
+        machine.power_off()
+
+
+def test_64_bit_arm_uefi_boots_by_pxe_with_the_grub_that_its_image_brings(head: HeadNode) -> None:
+    """No package for an amd64 head node has one."""
+    name, mac, image, kind = UEFI
+    if reason := KINDS[kind].missing():
+        pytest.skip(reason)
+    head.run("netbootctl", "node", "add", name, "--mac", mac, "--image", image, "--loader", "grub")
+    machine = head.machine(name, kind, mac)
+    machine.power_on()
+    try:
+        comes_to_login(head, machine)
+        assert "images/arm64/1/loaders/grubaa64.efi over TFTP" in head.run("netbootctl", "why", name)
     finally:
         machine.power_off()
