@@ -54,6 +54,7 @@ def server_id(request: Message, network: Network) -> IPv4Address:
 
 
 def _relayed(request: Message, networks: Sequence[Network]) -> Network | Ignore:
+    # With a link selected giaddr may be any address of the relay's, a loopback one too (RFC 3527 section 3).
     link = _address(_relay_agent(request).get(LINK_SELECTION))
     found = network_of(link or request.giaddr, tuple(networks))
     if found is None:

@@ -5,26 +5,25 @@ replies leave: a client that holds an ACK holds a lease that survives a power cu
 """
 
 import asyncio
-import errno
 import logging
 import socket
-import struct
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from ipaddress import IPv4Address, IPv4Network
 from typing import Protocol
 
 from netbootd.boot.answer import Decision, Ignore
 from netbootd.boot.client import Client, from_dhcp
 from netbootd.boot.firmware import begins_boot
-from netbootd.dhcp import destination, options, proxy, wire
-from netbootd.dhcp.destination import SERVER_PORT, Way
+from netbootd.dhcp import destination, options, sockets, wire
+from netbootd.dhcp.answering import answer
+from netbootd.dhcp.destination import Way
 from netbootd.dhcp.leasebook import LeaseBook
 from netbootd.dhcp.options import MessageType
-from netbootd.dhcp.reservation import Answer, Reply, answer, other_server
+from netbootd.dhcp.reservation import Answer, Reply, other_server
 from netbootd.dhcp.selection import select
 from netbootd.dhcp.throttle import Throttle
 from netbootd.dhcp.wire import Message, WireError
@@ -37,15 +36,10 @@ from netbootd.stage import Event, Level, Stage
 
 BATCH = 64
 """Requests that share a transaction; between two batches the other servers get their turn."""
-RECEIVE_BUFFER = 1 << 20
-"""Octets: a rack that powers on together, while a slow disk syncs. The kernel may grant less."""
 IGNORED_EVERY = 60.0
 FOREIGN_EVERY = 60.0
 FAULTS_EVERY = 1.0
 """Seconds between two lines on the same matter."""
-_IP_PKTINFO = 8
-_ANCILLARY = 64
-"""Octets: room for one struct in_pktinfo."""
 _ETHERTYPE_IPV4 = 0x0800
 
 log = logging.getLogger("netbootd.dhcp")
@@ -108,31 +102,30 @@ class DhcpServer:
         self._ignored = Throttle(IGNORED_EVERY)
         self._foreign = Throttle(FOREIGN_EVERY)
         self._faults = Throttle(FAULTS_EVERY)
-        self._udp: socket.socket | None = None
-        self._boot: socket.socket | None = None
-        self._link: socket.socket | None = None
+        self._sockets: sockets.Sockets | None = None
 
     async def start(self) -> None:
         """Open the sockets and answer from now on; raises HostError where that can't be."""
-        self._udp, self._boot, self._link = _open_sockets(self.interface)
-        for opened in (self._udp, self._boot):
-            asyncio.get_running_loop().add_reader(opened, self._readable, opened)
+        self._sockets = sockets.open_on(self.interface)
+        loop = asyncio.get_running_loop()
+        for opened, boot_server in ((self._sockets.dhcp, False), (self._sockets.boot_server, True)):
+            loop.add_reader(opened, partial(self._readable, opened, boot_server=boot_server))
 
     async def stop(self) -> None:
         """Answer no more. Harmless the second time."""
-        for opened in (self._udp, self._boot, self._link):
-            if opened is not None:
+        if self._sockets is not None:
+            for opened in (self._sockets.dhcp, self._sockets.boot_server):
                 asyncio.get_running_loop().remove_reader(opened)
-                opened.close()
-        self._udp = self._boot = self._link = None
+            self._sockets.close()
+            self._sockets = None
 
     # The hallway
 
-    def _readable(self, ready: socket.socket) -> None:
+    def _readable(self, ready: socket.socket, *, boot_server: bool) -> None:
         now = self._clock()
         batch = [
             exchange
-            for datagram in self._receive(ready, now)
+            for datagram in self._receive(ready, now, boot_server=boot_server)
             if (exchange := self._consider(datagram, now)) is not None
         ]
         for exchange in self._committed(batch, now):
@@ -140,13 +133,15 @@ class DhcpServer:
             if isinstance(exchange.answer, Reply) and exchange.network is not None:
                 self._send(exchange, exchange.answer, exchange.network.server, now)
 
-    def _receive(self, ready: socket.socket, now: float) -> list[_Datagram]:
+    def _receive(self, ready: socket.socket, now: float, *, boot_server: bool) -> list[_Datagram]:
         received: list[_Datagram] = []
         try:
-            while ready.fileno() >= 0 and len(received) < BATCH:
-                octets, ancillary, _, (host, port) = ready.recvmsg(wire.LONGEST + 1, _ANCILLARY)
-                broadcast = not any(_to_us(data) for _, kind, data in ancillary if kind == _IP_PKTINFO)
-                received.append(_Datagram(octets, IPv4Address(host), port, broadcast, ready is self._boot))
+            while len(received) < BATCH:
+                octets, ancillary, _, (host, port) = ready.recvmsg(wire.LONGEST + 1, sockets.ANCILLARY)
+                broadcast = not any(
+                    sockets.sent_to_us(data) for _, kind, data in ancillary if kind == sockets.PKTINFO
+                )
+                received.append(_Datagram(octets, IPv4Address(host), port, broadcast, boot_server))
         except BlockingIOError:
             pass
         except OSError as error:  # the interface went down; the daemon hears of that by itself
@@ -171,31 +166,23 @@ class DhcpServer:
         network = self._network(request, datagram)
         if isinstance(network, Ignore):
             return _Exchange(None, request, client, node, network, datagram)
-        decision = self._decide(client, node, network)
-        if datagram.boot_server:
-            found = proxy.answer_boot_server(request, client, decision, node, network)
-        elif network.dhcp is DhcpMode.PROXY:
-            found = proxy.answer(request, client, decision, node, network)
-        else:
-            found = self._answered(request, decision, node, network, now)
-        return _Exchange(network, request, client, node, found, datagram)
-
-    def _network(self, request: Message, datagram: _Datagram) -> Network | Ignore:
-        """Who asks at port 4011 has its address, whether it tells of it or not."""
-        asks_from = network_of(datagram.source, self.networks) if datagram.boot_server else None
-        return asks_from or select(request, self.networks, broadcast=datagram.broadcast)
-
-    def _answered(
-        self, request: Message, decision: Decision, node: Node | None, network: Network, now: float
-    ) -> Answer:
-        book = self._books[network.subnet]
-        found = answer(request, decision, node, network, book, now)
+        decision, book = self._decide(client, node, network), self._books[network.subnet]
+        found = answer(request, client, decision, node, network, book, now, boot_server=datagram.boot_server)
         if not isinstance(found, Ignore):
             for lease in found.leases:
                 book.put(lease)
         if isinstance(found, Reply) and found.offer:
             book.hold(*found.offer, now)
-        return found
+        return _Exchange(network, request, client, node, found, datagram)
+
+    def _network(self, request: Message, datagram: _Datagram) -> Network | Ignore:
+        """Who asks at port 4011 has its address, whether it tells of it or not, and is answered there."""
+        if datagram.boot_server and int(datagram.source):
+            found = network_of(datagram.source, self.networks)
+            return found or Ignore(
+                reason=f"it asks at port 4011 from {datagram.source}, outside our networks"
+            )
+        return select(request, self.networks, broadcast=datagram.broadcast)
 
     def _committed(self, batch: list[_Exchange], now: float) -> list[_Exchange]:
         """The exchanges of `batch` whose leases are on the disk: all of them, or those that have none."""
@@ -213,23 +200,21 @@ class DhcpServer:
         if left_out:
             names = ", ".join(options.name(code) for code in left_out)
             self._complain("room", f"{exchange.client.mac} takes short replies: left out {names}", now)
-        came = exchange.datagram
-        if came.boot_server:
-            to, udp = destination.of_boot_server(message, came.source, came.port), self._boot
-        else:
-            to, udp = destination.of(exchange.request, message, came.port), self._udp
-        octets, interface = wire.encode(message), self.interface
-        if udp is None or self._link is None:
+        opened, came = self._sockets, exchange.datagram
+        if opened is None:
             return
+        if came.boot_server:
+            to, udp = destination.of_boot_server(message, came.source, came.port), opened.boot_server
+        else:
+            to, udp = destination.of(exchange.request, message, came.port), opened.dhcp
+        octets = wire.encode(message)
         try:
             if to.way is Way.LINK:
                 frame = destination.datagram(server, to, octets)
-                target = (interface, _ETHERTYPE_IPV4, 0, 0, to.mac.octets)
-                self._link.sendto(frame, target)
+                opened.link.sendto(frame, (self.interface, _ETHERTYPE_IPV4, 0, 0, to.mac.octets))
             else:
-                source = struct.pack("=I4s4s", 0, server.packed, bytes(4))
-                control = [(socket.IPPROTO_IP, _IP_PKTINFO, source)]
-                udp.sendmsg([octets], control, 0, (str(to.address), to.port))
+                source = sockets.from_address(server.packed)
+                udp.sendmsg([octets], source, 0, (str(to.address), to.port))
         except OSError as error:
             self.counters["unsent"] += 1
             self._complain("send", f"can't send to {to.address} ({to.way.value}): {error.strerror}", now)
@@ -291,12 +276,6 @@ def _stage_asked(exchange: _Exchange) -> Stage | None:
     return _STAGES.get(exchange.request.type) if exchange.request.type else None
 
 
-def _to_us(pktinfo: bytes) -> bool:
-    """Whether a datagram was sent to an address of ours: struct in_pktinfo of ip(7)."""
-    _, local, to = struct.unpack("=I4s4s", pktinfo[:12])
-    return bool(local == to)
-
-
 def _rival(exchange: _Exchange) -> IPv4Address | None:
     """Another DHCP server that a client has chosen, where there should be none."""
     network = exchange.network
@@ -317,47 +296,3 @@ def _introduction(exchange: _Exchange) -> str:
     if client.ipxe_options:
         words.append("iPXE")
     return "; ".join(words)
-
-
-def _open_sockets(interface: str) -> tuple[socket.socket, socket.socket, socket.socket]:
-    """UDP ports 67 and 4011 of the interface, and its link layer for clients that have no address yet."""
-    with ExitStack() as opened:
-        udp = opened.enter_context(_listening(interface, SERVER_PORT))
-        boot = opened.enter_context(_listening(interface, proxy.BOOT_SERVER_PORT))
-        try:
-            # Protocol 0: it only sends. The kernel puts the Ethernet header before what we hand it.
-            link = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK, 0)
-        except OSError as error:
-            raise _reason(error, interface, SERVER_PORT) from error
-        opened.pop_all()
-    return udp, boot, link
-
-
-def _listening(interface: str, port: int) -> socket.socket:
-    udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
-    try:
-        udp.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.encode() + b"\0")
-        udp.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
-        udp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
-        udp.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
-        udp.bind(("", port))
-    except OSError as error:
-        udp.close()
-        raise _reason(error, interface, port) from error
-    return udp
-
-
-def _reason(error: OSError, interface: str, port: int) -> HostError:
-    if error.errno == errno.EADDRINUSE:
-        return HostError(
-            f"another DHCP server has UDP port {port} on {interface}",
-            f"`ss -lunp sport = :{port}` shows it; stop it",
-        )
-    if error.errno in (errno.EACCES, errno.EPERM):
-        return HostError(
-            "not allowed to open the DHCP sockets",
-            "run as root, or with CAP_NET_BIND_SERVICE and CAP_NET_RAW",
-        )
-    if error.errno == errno.ENODEV:
-        return HostError(f"there is no interface {interface}", "`ip link` shows those there are")
-    return HostError(f"can't open UDP port {port} on {interface}: {error.strerror}")
