@@ -14,7 +14,7 @@ TEST_PACKAGES := $(LAB_PACKAGES) busybox udhcpc klibc-utils isc-dhcp-client isc-
                  libsystemd-dev pkg-config gcc python3-dev \
                  e2fsprogs dosfstools mtools fdisk btrfs-progs f2fs-tools xfsprogs squashfs-tools zip bzip2 \
                  skopeo xorriso qemu-system-arm qemu-efi-aarch64 pxelinux syslinux-common \
-                 grub-efi-amd64-signed shim-signed u-boot-qemu
+                 grub-efi-amd64-signed shim-signed u-boot-qemu u-boot-tools
 
 .PHONY: help venv deps-demo deps-test demo demo-stop test clean
 

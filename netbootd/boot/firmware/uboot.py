@@ -34,6 +34,7 @@ SCRIPTS = (SCRIPT, "boot.scr")
 """What boot_script_dhcp is in most boards' environments, and what some have instead."""
 _OPTION_PXE_CONFIG = 209
 _CLIENT_ID = 61
+_BIOS = 0
 
 _CLASSIC_SIZE = 576
 _CLASSIC_ASKS = frozenset((1, 2, 3, 6, 12, 13, 17, 40, 42, 209))
@@ -56,8 +57,10 @@ def _recognises(client: Client) -> bool:
 def _is_classic(client: Client) -> bool:
     """By the form of its request: with 60 `PXEClient:Arch:00011` in its pass as EFI, without any in 2015."""
     asks = client.parameter_request_list
+    as_efi = is_pxe(client) and client.architecture not in (None, _BIOS)
     return (
-        client.maximum_size == _CLASSIC_SIZE
+        (as_efi or not client.vendor_class)
+        and client.maximum_size == _CLASSIC_SIZE
         and len(asks) > 1
         and _CLASSIC_ASKS.issuperset(asks)
         and _CLIENT_ID not in client.sent
