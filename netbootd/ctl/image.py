@@ -5,7 +5,7 @@ import time
 from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,6 +17,9 @@ from netbootd.ctl.tables import card, listing, local_time, say, size, warn
 from netbootd.errors import HostError, UserError
 from netbootd.image import Generation, image_name, parse_label
 from netbootd.registry import Registry
+
+if TYPE_CHECKING:
+    from netbootd.images.checksums import Checksum
 
 app = typer.Typer(no_args_is_help=True, help="Build, import and choose what nodes boot.")
 
@@ -60,10 +63,11 @@ def import_(
     ctx: typer.Context,
     name: New,
     source: Annotated[
-        Path,
+        str,
         typer.Argument(
             metavar="SOURCE",
-            help="A disk image, live ISO, tar archive or container image, bare or packed; a directory.",
+            help="A disk image, live ISO, tar archive or container image, bare or packed; a directory; "
+            "a running machine, as ssh://USER@HOST.",
         ),
     ],
     *,
@@ -71,20 +75,28 @@ def import_(
         str | None, typer.Option("--sha256", metavar="HEX", help="What its checksum has to be.")
     ] = None,
     checksums: Annotated[
-        Path | None, typer.Option("--checksums", metavar="FILE", help="A SHA256SUMS file that has it.")
+        Path | None,
+        typer.Option("--checksums", metavar="FILE", help="A list that has it: SHA256SUMS, MD5SUMS."),
+    ] = None,
+    signature: Annotated[
+        Path | None,
+        typer.Option("--signature", metavar="FILE", help="A signature of SOURCE, or of --checksums' list."),
+    ] = None,
+    keyring: Annotated[
+        Path | None, typer.Option("--keyring", metavar="FILE", help="The keys of those who may sign it.")
     ] = None,
 ) -> None:
-    """Make a root file system that you have an image."""
+    """Make a system that you have an image."""
     from netbootd.images.importer import import_image  # noqa: PLC0415 (this command's alone)
 
     head = Head.of(ctx)
     if sha256 is not None and checksums is not None:
         raise UserError("--sha256 and --checksums say the same", "give one of them")
-    if checksums is not None:
-        sha256 = _listed_checksum(checksums, source.name)
+    remarks = _signed(checksums or Path(source), signature, keyring)
+    checksum = _listed_checksum(checksums, Path(source).name) if checksums is not None else None
     began = time.monotonic()
     with shown(f"importing {source} as image {name}") as progress:
-        made = import_image(head.images, name, source, sha256, progress)
+        made = import_image(head.images, name, source, sha256, progress, checksum=checksum, remarks=remarks)
     _made(head, made, began)
 
 
@@ -236,17 +248,29 @@ def _users(registry: Registry, image: str, current: int | None) -> Mapping[int, 
     return {number: sorted(names) for number, names in users.items()}
 
 
-def _listed_checksum(path: Path, name: str) -> str:
-    """The checksum of `name` in a file as sha256sum writes it. Raises UserError."""
+def _listed_checksum(path: Path, name: str) -> "Checksum":
+    """The checksum of `name` in a list, as sha256sum, md5sum and their like write it. Raises UserError."""
+    from netbootd.images.checksums import of_file  # noqa: PLC0415 (importing's alone)
+
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
     except OSError as error:
         raise UserError(f"can't read {path}: {error.strerror}") from None
-    for line in text.splitlines():
-        match = re.fullmatch(r"([0-9a-fA-F]{64}) [ *](.+)", line.strip())
-        if match and match[2].rpartition("/")[2] == name:
-            return match[1]
-        match = re.fullmatch(r"SHA256 \((.+)\) = ([0-9a-fA-F]{64})", line.strip())
-        if match and match[1].rpartition("/")[2] == name:
-            return match[2]
-    raise UserError(f"{path} has no SHA-256 checksum of {name}", "is it the list that belongs to this file?")
+    checksum = of_file(text, name)
+    if checksum is None:
+        raise UserError(f"{path} has no checksum of {name}", "is it the list that belongs to this file?")
+    return checksum
+
+
+def _signed(signed: Path, signature: Path | None, keyring: Path | None) -> tuple[str, ...]:
+    """Who signed it, where that is asked for. Raises UserError where it isn't signed."""
+    from netbootd.images.signature import verify  # noqa: PLC0415 (importing's alone)
+
+    if signature is None and keyring is None:
+        return ()
+    if signature is None or keyring is None:
+        raise UserError(
+            "a signature says something only together with the keys of those who may sign",
+            "give both, --signature FILE and --keyring FILE (as in /usr/share/keyrings/)",
+        )
+    return (verify(signed, signature, keyring),)

@@ -4,20 +4,21 @@
     directory -> tar -> unpack.py
     live ISO -> checksum, its own list of them -> its squashfs, mounted -> tar -> unpack.py
     container image -> checksum, its layers' digests -> unpack.py, layer over layer
+    running machine -> tar over there -> ssh -> unpack.py
     disk image -> checksum -> xz, zstd … -> disks/extract.py, shut in likewise -> laid together by its fstab
 
 Nothing is published before the last octet was read, the checksum compared and the whole unpacked.
 """
 
 import os
-import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 from netbootd.errors import HostError, UserError
 from netbootd.image import Generation, image_name
-from netbootd.images import assemble, containers, iso, trees
+from netbootd.images import assemble, checksums, containers, iso, remote, trees
+from netbootd.images.checksums import Checksum
 from netbootd.images.disks import disk
 from netbootd.images.progress import Progress, silent
 from netbootd.images.recognise import Kind, Source, recognise
@@ -35,20 +36,31 @@ def import_image(
     source: Path | str,
     sha256: str | None = None,
     progress: Progress = silent,
+    *,
+    checksum: Checksum | None = None,
+    remarks: tuple[str, ...] = (),
 ) -> Generation:
-    """Make `source`, a disk image, a tar archive or a directory, the next generation of `name`.
+    """Make `source` the next generation of `name`: a file, a directory, or a machine (ssh://USER@HOST).
 
-    `sha256` is what the file's checksum must be, 64 hexadecimal digits. Raises UserError for a source that
+    `sha256` is what the file's checksum must be, 64 hexadecimal digits; `checksum` one of any kind. `remarks`
+    are what else is to be remembered of it. Raises UserError for a source that
     can't become an image (nothing is published then), HostError where this machine can't do it. Root only.
     """
     image_name(name)
     path = Path(source)
-    expected = _checksum(sha256) if sha256 is not None else None
-    if path.is_dir():
+    expected = _sha256(sha256) if sha256 is not None else checksum
+    fill: Callable[[Staging, Progress], Filled]
+    if str(source).startswith(remote.SCHEME):
+        machine = remote.Machine.parse(str(source))
         if expected is not None:
-            raise UserError(f"{path} is a directory and has no checksum", "leave --sha256 out")
+            raise UserError(f"{machine.url} is a machine and has no checksum", "leave it out")
+        origin = machine.url
+        fill = partial(_from_machine, machine)
+    elif path.is_dir():
+        if expected is not None:
+            raise UserError(f"{path} is a directory and has no checksum", "leave it out")
         origin = f"directory {path.resolve()}"
-        fill: Callable[[Staging, Progress], Filled] = partial(_from_directory, path, store.directory)
+        fill = partial(_from_directory, path, store.directory)
     else:
         found = _recognised(path, str(source))
         origin = path.name
@@ -57,9 +69,9 @@ def import_image(
         raise HostError("only root can import an image: its files belong to many users", "run it with sudo")
     with store.staging(name) as staging:
         with trees.explained(store.directory):
-            digest, remarks = fill(staging, progress)
+            digest, more = fill(staging, progress)
         return assemble.publish(
-            store, staging, origin=origin, progress=progress, remarks=remarks, sha256=digest
+            store, staging, origin=origin, progress=progress, remarks=(*remarks, *more), sha256=digest
         )
 
 
@@ -76,12 +88,13 @@ def _recognised(path: Path, source: str) -> Source:
     return recognise(path)
 
 
-def _checksum(text: str) -> str:
-    if not re.fullmatch(r"[0-9a-fA-F]{64}", text):
+def _sha256(text: str) -> Checksum:
+    checksum = checksums.of(text)
+    if checksum is None or checksum.algorithm != "sha256":
         raise UserError(
             f"{text[:80]!r} isn't a SHA-256 checksum", "it has 64 digits, as sha256sum prints them"
         )
-    return text.lower()
+    return checksum
 
 
 def _from_directory(directory: Path, images: Path, staging: Staging, progress: Progress) -> Filled:
@@ -94,12 +107,25 @@ def _from_directory(directory: Path, images: Path, staging: Staging, progress: P
             return "", unpacking.finish()
 
 
-def _from_file(source: Source, expected: str | None, staging: Staging, progress: Progress) -> Filled:
+def _from_machine(machine: remote.Machine, staging: Staging, progress: Progress) -> Filled:
+    progress(f"asking {machine.host}", 0, None)
+    total = remote.size(machine)
+    with (
+        remote.machine_stream(machine) as tar,
+        unpacked(machine.url, staging.root, staging) as unpacking,
+    ):
+        assert tar.stdout is not None  # noqa: S101 - asked for
+        pour(Path(machine.url), None, Reading(tar.stdout, total, progress), unpacking.sink)
+        return "", unpacking.finish()
+
+
+def _from_file(source: Source, expected: Checksum | None, staging: Staging, progress: Progress) -> Filled:
     """Unpack it. A damaged file is often just a damaged download: then the checksum is what to tell."""
     with source.path.open("rb") as file:
-        reading = Reading(file, source.size, progress)
+        other = expected.algorithm if expected is not None and expected.algorithm != "sha256" else None
+        reading = Reading(file, source.size, progress, other=other)
         if source.member is not None or source.kind is Kind.CONTAINER:  # they aren't read in their order
-            reading = Reading(file, source.size, progress, "checking")
+            reading = Reading(file, source.size, progress, "checking", other)
             _compare(source.path, reading, expected)
         try:
             remarks = _FILLERS[source.kind](source, reading, staging, progress)
@@ -109,11 +135,14 @@ def _from_file(source: Source, expected: str | None, staging: Staging, progress:
         return _compare(source.path, reading, expected), remarks
 
 
-def _compare(path: Path, reading: Reading, expected: str | None) -> str:
+def _compare(path: Path, reading: Reading, expected: Checksum | None) -> str:
     digest = reading.sha256()
-    if expected is not None and digest != expected:
+    if expected is None:
+        return digest
+    found = digest if expected.algorithm == "sha256" else reading.other()
+    if found != expected.digits:
         raise UserError(
-            f"{path} isn't the file that the checksum is of: its SHA-256 is {digest}",
+            f"{path} isn't the file that the checksum is of: its {expected.words} is {found}",
             "download it again, or look whether the checksum belongs to this file",
         )
     return digest

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO
 
 from netbootd.errors import HostError, UserError
+from netbootd.images.checksums import hasher
 from netbootd.images.progress import Progress
 
 _CHUNK = 1 << 20
@@ -43,19 +44,27 @@ class Reading:
     """A source's octets on their way: how many they were, and their checksum once they all passed."""
 
     def __init__(
-        self, stream: IO[bytes], total: int | None, progress: Progress, step: str = "reading"
+        self,
+        stream: IO[bytes],
+        total: int | None,
+        progress: Progress,
+        step: str = "reading",
+        other: str | None = None,
     ) -> None:
         self._stream = stream
         self._total = total
         self._progress = progress
         self._step = step
         self._hash = hashlib.sha256()
+        self._other = hasher(other) if other else None
         self.octets = 0
 
     def chunks(self) -> Iterator[bytes]:
         """The octets that didn't pass yet, in pieces."""
         while chunk := self._stream.read(_CHUNK):
             self._hash.update(chunk)
+            if self._other is not None:
+                self._other.update(chunk)
             self.octets += len(chunk)
             done = self.octets if self._total is None else min(self.octets, self._total)
             self._progress(self._step, done, self._total)
@@ -66,6 +75,12 @@ class Reading:
         for _ in self.chunks():
             pass
         return self._hash.hexdigest()
+
+    def other(self) -> str:
+        """The checksum by the other algorithm that was asked for, of the whole source."""
+        self.sha256()
+        assert self._other is not None  # noqa: S101 - asked for
+        return self._other.hexdigest()
 
 
 def packing(head: bytes) -> Packing | None:
@@ -171,6 +186,14 @@ class Said:
         text = os.pread(self._file.fileno(), 600, max(size - 600, 0)).decode("utf-8", "replace")
         lines = [line.strip() for line in text.splitlines() if line.strip()]
         return "; ".join("".join(c if c.isprintable() else "?" for c in line) for line in lines[-2:])[:400]
+
+
+def ended(process: subprocess.Popen[bytes]) -> int:
+    """The exit status of what we read from, once we want no more of it: 0 where it only missed its reader."""
+    assert process.stdout is not None  # noqa: S101 - read from
+    process.stdout.close()
+    status = process.wait()
+    return 0 if status == -signal.SIGPIPE else status
 
 
 def ended_by_itself(process: subprocess.Popen[bytes], said: Said) -> bool:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from netbootd.errors import HostError, UserError
+from netbootd.images import checksums
 from netbootd.images.importer import import_image
 from netbootd.images.store import ImageStore
 from tests.images.roots import RELEASE, small_root
@@ -347,6 +348,16 @@ def test_the_wrong_checksum_publishes_nothing(store: ImageStore, root: Path, tmp
     with pytest.raises(UserError, match=f"SHA-256 is {hashlib.sha256(archive.read_bytes()).hexdigest()}"):
         import_image(store, "golden", archive, sha256="0" * 64)
     assert_nothing_published(store)
+
+
+def test_an_md5_checksum_counts_as_well(store: ImageStore, root: Path, tmp_path: Path) -> None:
+    archive = tar_of(root, tmp_path / "golden.tar")
+    right = hashlib.md5(archive.read_bytes()).hexdigest()
+    with pytest.raises(UserError, match=f"its MD5 is {right}"):
+        import_image(store, "golden", archive, checksum=checksums.of("0" * 32))
+    assert_nothing_published(store)
+    generation = import_image(store, "golden", archive, checksum=checksums.of(right))
+    assert generation.sha256 == hashlib.sha256(archive.read_bytes()).hexdigest()
 
 
 def test_a_damaged_download_is_told_by_its_checksum(store: ImageStore, root: Path, tmp_path: Path) -> None:

@@ -1,13 +1,13 @@
 #!/bin/sh
 # packages.sh [--advise] PACKAGE…: install the Debian packages that are missing, and nothing else.
 #
-# Some of them (nfs-ganesha, nfs-kernel-server, rpcbind) bring services. The lab runs its own copies inside a namespace, so
+# Some of them (nfs-ganesha, rpcbind, openssh-server …) bring services. The lab runs its own copies inside a namespace, so
 # those of the machine are neither started now nor enabled for the next boot.
 # --advise: only say what is missing and how to get it.
 set -eu
 
 SERVICES='nfs-ganesha.service nfs-ganesha-lock.service nfs-server.service nfs-blkmap.service
-          rpcbind.service rpcbind.socket'
+          rpcbind.service rpcbind.socket ssh.service ssh.socket'
 POLICY=/usr/sbin/policy-rc.d
 
 advise=

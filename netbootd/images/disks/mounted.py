@@ -4,7 +4,6 @@ They are mounted read-only by a loop device in a mount namespace of the one proc
 else sees the mount, and it is gone with that process, however it ends.
 """
 
-import signal
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from netbootd.errors import HostError, UserError
-from netbootd.images.source import Said, program, tar_command
+from netbootd.images.source import Said, ended, program, tar_command
 
 _OPTIONS = {"xfs": ",norecovery,nouuid"}
 _CANT_MOUNT = 90
@@ -84,12 +83,10 @@ def mounted_stream(
 
 def _explain(kind: str, tar: subprocess.Popen[bytes], said: Said) -> None:
     """Raise what went wrong, if it was here."""
-    assert tar.stdout is not None  # noqa: S101 - asked for
-    tar.stdout.close()
-    status = tar.wait()
+    status = ended(tar)
     if status == _CANT_MOUNT or said().startswith("unshare:"):
         raise _cant_mount(kind, said())
-    if status not in (0, 1, -signal.SIGPIPE):  # 1: tar grumbles
+    if status not in (0, 1):  # 1: tar grumbles
         raise UserError(f"the {kind} in it is damaged: {said()}", "nothing of it was kept")
 
 
