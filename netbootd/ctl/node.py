@@ -137,6 +137,8 @@ def list_(
         nodes = registry.nodes()
         if not every:
             columns = {"name": "name", "address": "address", "macs": "mac", "image": "image", "root": "root"}
+            if any(node.serial for node in nodes):
+                columns["serial"] = "serial"
             if any(node.profile for node in nodes):
                 columns["profile"] = "profile"
             empty = "no node is registered yet; `netbootctl node add n01 --mac MAC` registers one"

@@ -280,6 +280,12 @@ def test_in_a_pipe_the_columns_are_aligned_and_plain(two: Head) -> None:
     assert "\x1b" not in "".join(lines)
 
 
+def test_the_list_shows_serial_numbers_once_there_are_any(two: Head) -> None:
+    assert "bd989ae1" in two.well("node", "list").out
+    two.well("node", "set", "n01", "--unset", "serial")
+    assert "SERIAL" not in two.well("node", "list").out.upper()
+
+
 def test_an_empty_list_says_what_to_do(head: Head) -> None:
     assert "netbootctl node add" in head.well("node", "list").out
     assert head.well("node", "list", "--json").json == []
