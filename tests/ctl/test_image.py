@@ -107,16 +107,17 @@ def archive(path: Path) -> Path:
 
 @pytest.mark.usefixtures("as_root")
 @pytest.mark.parametrize(
-    "form", ["0" * 32 + "  root.tar.gz\n{sum}  root.tar.gz\n", "{sum} *./root.tar.gz\n", "SHA256 (root.tar.gz) = {sum}\n"]
+    "form",
+    ["{md5}  root.tar.gz\n{sum}  root.tar.gz\n", "{sum} *./root.tar.gz\n", "SHA256 (root.tar.gz) = {sum}\n"],
 )
 def test_a_checksum_is_found_in_a_list_of_them(head: Head, tmp_path: Path, form: str) -> None:
     source = archive(tmp_path / "root.tar.gz")
     right = hashlib.sha256(source.read_bytes()).hexdigest()
     listed = tmp_path / "SHA256SUMS"
-    listed.write_text("0" * 64 + "  other.tar.gz\n" + form.format(sum="1" * 64))
+    listed.write_text("0" * 64 + "  other.tar.gz\n" + form.format(sum="1" * 64, md5="2" * 32))
     done = head("image", "import", "new", str(source), "--checksums", str(listed))
     assert done.status == 2 and right in done.err and "isn't the file that the checksum is of" in done.err
-    listed.write_text(form.format(sum=right))
+    listed.write_text(form.format(sum=right, md5="2" * 32))
     assert "checksum" not in head("image", "import", "new", str(source), "--checksums", str(listed)).err
 
 
