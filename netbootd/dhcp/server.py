@@ -17,7 +17,7 @@ from typing import Protocol
 
 from netbootd.boot.answer import Decision, Ignore
 from netbootd.boot.client import Client, from_dhcp
-from netbootd.boot.firmware import begins_boot
+from netbootd.boot.firmware import begins_boot, recognise, serial_of
 from netbootd.dhcp import destination, options, sockets, wire
 from netbootd.dhcp.answering import answer
 from netbootd.dhcp.destination import Way
@@ -289,10 +289,13 @@ def _leases(exchange: _Exchange) -> tuple[Lease, ...]:
 
 
 def _introduction(exchange: _Exchange) -> str:
+    """What asks, by name where that is known, and in its own words: a Raspberry Pi's are a PC's."""
     client = exchange.client
-    words = [client.vendor_class[:60] or "no vendor class"]
+    family, serial = recognise(client), serial_of(client)
+    words = [family.name] if family else []
+    if serial:
+        words.append(f"serial {serial}")
+    words.append(client.vendor_class[:60] or "no vendor class")
     if client.architectures:
         words.append(f"architecture {', '.join(map(str, client.architectures[:4]))}")
-    if client.ipxe_options:
-        words.append("iPXE")
     return "; ".join(words)
