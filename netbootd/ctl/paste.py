@@ -1,6 +1,7 @@
 """What to put into the DHCP server beside which netbootd is a proxy, for one node."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from netbootd.boot.answer import NetBoot
 from netbootd.boot.client import from_dhcp
@@ -9,8 +10,9 @@ from netbootd.boot.policy import decide
 from netbootd.ctl.head import Head
 from netbootd.ctl.specimens import SPECIMENS
 from netbootd.ctl.tables import say
+from netbootd.dhcp.parameters import parameters
 from netbootd.dhcp.paste import Recipe, recipes
-from netbootd.dhcp.proxy import REGISTERED_ELSEWHERE, TAKES_NO_PROXY
+from netbootd.dhcp.proxy import BOOT_OPTIONS, REGISTERED_ELSEWHERE, TAKES_NO_PROXY
 from netbootd.network import Network
 from netbootd.node import Node
 from netbootd.shelf import HeadNode
@@ -30,6 +32,14 @@ def lines_for(head: Head, node: Node, network: Network, happened: Sequence[Event
     if asked_well and not any(REGISTERED_ELSEWHERE in text for text in texts):
         return ()
     return recipes(node, None)
+
+
+def _as_set(boot: NetBoot, node: Node, network: Network) -> NetBoot:
+    """The decision with what an admin set over it, as netbootd itself would send it."""
+    told = parameters(boot, node, network)
+    concerned = {*boot.options, *node.dhcp_options} & BOOT_OPTIONS
+    values = {code: value for code, value in told.options.items() if code in concerned}
+    return replace(boot, server=told.server, bootfile=told.bootfile, options=values)
 
 
 def show_recipes(several: Sequence[Recipe]) -> None:
@@ -58,5 +68,5 @@ def _boot_without_proxy(head: Head, node: Node, network: Network) -> NetBoot | N
                 continue
             decision = decide(client, node, network, generation, view.has_loader)
             if isinstance(decision, NetBoot):
-                return decision
+                return _as_set(decision, node, network)
     return None

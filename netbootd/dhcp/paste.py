@@ -5,6 +5,7 @@ takes nothing from a proxy (U-Boot, for one) must hear of the boot server from w
 `siaddr` and `file` of the header, since U-Boot looks at neither 66 nor 67 alone (net/bootp.c).
 """
 
+import json
 from dataclasses import dataclass
 
 from netbootd.boot.answer import NetBoot
@@ -38,7 +39,7 @@ def _dnsmasq(node: Node, boot: NetBoot | None) -> Recipe:
     lines = [f"dhcp-host={cards},set:{tag},{node.address},{node.name},{_FOR_EVER}"]
     if boot:
         if boot.bootfile:
-            lines.append(f"dhcp-boot=tag:{tag},{boot.bootfile},,{boot.server}")
+            lines.append(f"dhcp-boot=tag:{tag},{_dnsmasq_text(boot.bootfile)},,{boot.server}")
         lines += [
             f"dhcp-option-force=tag:{tag},{code},{_dnsmasq_value(value)}" for code, value in _others(boot)
         ]
@@ -51,7 +52,7 @@ def _kea(node: Node, boot: NetBoot | None) -> Recipe:
         pairs = {"hw-address": mac, "ip-address": str(node.address), "hostname": node.name}
         if boot:
             pairs |= {"next-server": str(boot.server), "boot-file-name": boot.bootfile}
-        words = ", ".join(f'"{key}": "{value}"' for key, value in pairs.items() if value)
+        words = ", ".join(f'"{key}": {json.dumps(value)}' for key, value in pairs.items() if value)
         if boot and (options := ", ".join(_kea_option(code, value) for code, value in _others(boot))):
             words += f', "option-data": [ {options} ]'
         comma = "," if number + 1 < len(node.macs) else ""
@@ -69,7 +70,7 @@ def _dhcpd(node: Node, boot: NetBoot | None) -> Recipe:
         if boot:
             lines.append(f"  next-server {boot.server};")
             if boot.bootfile:
-                lines.append(f'  filename "{boot.bootfile}";')
+                lines.append(f"  filename {json.dumps(boot.bootfile)};")
             lines += [f"  option netbootd-{code} {value.hex(':')};" for code, value in others]
             if others:
                 more = ",".join(f"{code:02x}" for code, _ in others)
@@ -97,6 +98,11 @@ def _router(node: Node, boot: NetBoot | None) -> Recipe:
 
 def _others(boot: NetBoot) -> list[tuple[int, bytes]]:
     return sorted((c, v) for c, v in boot.options.items() if v and c not in _IN_THE_HEADER)
+
+
+def _dnsmasq_text(text: str) -> str:
+    """In quotation marks where a comma would end it."""
+    return f'"{text}"' if "," in text else text
 
 
 def _dnsmasq_value(value: bytes) -> str:
