@@ -118,6 +118,12 @@ NO_HTTP = frozenset({16, 23})
             f"{SERVER}/images/debian/1/loaders/ipxe-arm64.efi",
             id="HTTP arm64, iPXE in the image",
         ),
+        pytest.param(by_http(16, loader="grub"), f"{SERVER}/loaders/grubx64.efi", id="HTTP, GRUB chosen"),
+        pytest.param(
+            by_http(16, loader="shim", brings=SIGNED),
+            f"{SERVER}/images/debian/1/loaders/shimx64.efi",
+            id="HTTP, shim chosen",
+        ),
         pytest.param(by_ipxe(0), f"{SERVER}/boot/52-54-00-00-00-01/boot.ipxe", id="iPXE"),
         pytest.param(
             by_ipxe(7, ipxe_features=FULL, brings=SIGNED, here=frozenset()),
@@ -187,7 +193,7 @@ def test_each_machine_gets_a_loader_that_it_can_run(told: Callable[[], Decision]
         pytest.param(by_ipxe(11), ["debian@1 is for x86_64"], id="iPXE on arm64, x86 image"),
         pytest.param(by_ipxe(0, loader="shim"), ["can't be given shim"], id="iPXE on BIOS, shim chosen"),
         pytest.param(by_http(16, here=GRUB), ["snponly.efi", "`apt install ipxe`"], id="HTTP without iPXE"),
-        pytest.param(by_http(16, loader="grub"), ["PXE boot gets it"], id="HTTP, GRUB chosen"),
+        pytest.param(by_http(16, loader="pxelinux"), ["can't be given pxelinux"], id="HTTP, PXELINUX chosen"),
         pytest.param(by_http(18, image="armv7l"), ["option 93 18"], id="HTTP arm32"),
         pytest.param(pxe(0x27), ["option 93 is 39"], id="LoongArch"),
         pytest.param(pxe(0xFFFF), ["option 93 is 65535"], id="no such number"),
@@ -273,7 +279,7 @@ def test_grub_finds_its_nodes_configuration_wherever_it_was_made_to_look(path: s
     assert isinstance(found, Rendered)
     assert found.stage is Stage.CONFIG
     text = Renderer().render(found.template, **found.variables)
-    assert "(tftp,10.77.0.1)/images/debian/1" in text
+    assert '"($root)/images/debian/1"' in text
     assert "'netbootd.node=n01'" in text
 
 
