@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 LINE_EVERY = 10.0
 """Seconds between two lines of one step where there is no terminal."""
+WINDOW = 15.0
+"""Seconds over which a rate is taken: long enough to be steady, short enough to be of now."""
 
 
 @contextmanager
@@ -27,6 +30,26 @@ def shown(title: str) -> Iterator[Progress]:
         yield _Lines()
 
 
+class Rate:
+    """How fast a step goes, in what it counts, a second; None until that can be told."""
+
+    def __init__(self) -> None:
+        self._step = ""
+        self._seen: deque[tuple[float, int]] = deque()
+
+    def at(self, step: str, done: int, now: float) -> float | None:
+        """It has come to `done` at the time `now`, in seconds of any clock that only goes forward."""
+        if step != self._step or (self._seen and done < self._seen[-1][1]):
+            self._step = step
+            self._seen.clear()
+        if not self._seen or now - self._seen[-1][0] >= WINDOW / 30:
+            self._seen.append((now, done))
+        while now - self._seen[0][0] > WINDOW and len(self._seen) > 2:
+            self._seen.popleft()
+        began, had = self._seen[0]
+        return (done - had) / (now - began) if now - began >= 1 and done > had else None
+
+
 class _Lines:
     """Says each step when it begins, and how far it is when it takes long."""
 
@@ -34,12 +57,14 @@ class _Lines:
         self._began = time.monotonic()
         self._step = ""
         self._spoke = 0.0
+        self._rate = Rate()
 
     def __call__(self, step: str, done: int, total: int | None) -> None:
         now = time.monotonic()
+        rate = self._rate.at(step, done, now)
         if step == self._step and now - self._spoke < LINE_EVERY:
             return
-        far = f": {_amount(step, done, total)}" if step == self._step else ""
+        far = f": {amount(step, done, total, rate)}" if step == self._step else ""
         self._step, self._spoke = step, now
         say(f"{now - self._began:6.0f} s  {step}{far}")
         sys.stdout.flush()
@@ -60,13 +85,14 @@ def _bar(title: str) -> Iterator[Progress]:
         SpinnerColumn(finished_text="[green]✓"),
         TextColumn("{task.description:<40}"),
         BarColumn(bar_width=32),
-        TextColumn("{task.fields[far]:24}"),
+        TextColumn("{task.fields[far]:52}"),
         TimeElapsedColumn(),
     )
     with RichProgress(*columns, console=console()) as bars:
         console().print(title)
         tasks: dict[str, TaskID] = {}
         current = ""
+        rates = Rate()
 
         def progress(step: str, done: int, total: int | None) -> None:
             nonlocal current
@@ -75,7 +101,8 @@ def _bar(title: str) -> Iterator[Progress]:
                 current = step
             if step not in tasks:
                 tasks[step] = bars.add_task(step, total=None, far="")
-            bars.update(tasks[step], completed=done, total=total, far=_amount(step, done, total))
+            far = amount(step, done, total, rates.at(step, done, time.monotonic()))
+            bars.update(tasks[step], completed=done, total=total, far=far)
 
         yield progress
         _finish(bars, tasks.get(current))
@@ -88,14 +115,19 @@ def _finish(bars: "Bars", task: "TaskID | None") -> None:
         bars.stop_task(task)
 
 
-def _amount(step: str, done: int, total: int | None) -> str:
-    """`12 of 300`, in octets where the step counts those; how far in per cent."""
+def amount(step: str, done: int, total: int | None, rate: float | None = None) -> str:
+    """`12 of 300, 4 %`; of octets `1.2 GB of 2.6 GB, 46 %, 85.0 MB/s, 16 s left`, at `rate` octets a second."""
+    octets = step in OCTET_STEPS
     if total is None:
-        return size(done) if step in OCTET_STEPS else str(done) if done else ""
-    share = f"{100 * done // total} %" if total else ""
-    if step in OCTET_STEPS:
-        return f"{size(done)} of {size(total)}, {share}"
-    return f"{done} of {total}, {share}"
+        parts = [size(done) if octets else str(done)] if octets or done else []
+    else:
+        parts = [f"{size(done)} of {size(total)}" if octets else f"{done} of {total}"]
+        parts += [f"{100 * done // total} %"] if total else []
+    if octets and rate:
+        parts.append(f"{size(round(rate))}/s")
+        if total is not None and done < total:
+            parts.append(f"{duration((total - done) / rate)} left")
+    return ", ".join(parts)
 
 
 def took(began: float) -> str:
