@@ -7,13 +7,16 @@ It says that it is a PC's BIOS (60 `PXEClient:Arch:00000`, 93 = 0; rpi-eeprom is
     serial, four times                          bootcode.bin, a Pi 4 before March 2020, DHCP_OPTION97=0
     fourcc, board revision, MAC[2..5], serial   EEPROM: "RPi4", "RPi5" or backwards (both are in the field)
 
-Numbers are little-endian. DHCP_OPTION97 can hold any fourcc: then the octets of the MAC tell. The first two
-forms could be a PC's careless UUID, so they count only where option 57 is missing, which PXE 2.1 demands, and
-55 asks for nothing but what a Pi asks for. A Pi with UEFI from its card says 93 = 11 and is UEFI's.
+Numbers are little-endian. DHCP_OPTION97 can hold any fourcc: then the octets of the MAC tell, where option 57
+is missing, which PXE 2.1 demands. The first two forms could be a PC's careless UUID: they count only where,
+besides, 55 asks for nothing but what a Pi asks for. A Pi with UEFI from its card says 93 = 11 and is UEFI's.
 
 It takes an offer by the text in option 43, and fetches files of its own choice: `SERIAL/config.txt`,
 `MAC/config.txt` or whatever prefix its EEPROM has (TFTP_PREFIX), and without one where it found no start file
 under it. See raspberrypi_files.py for these.
+
+Boot by HTTP (BOOT_ORDER 7) isn't served: it takes one FAT image, boot.img, with a boot.sig by a key that its
+owner has put into each board's EEPROM beside HTTP_HOST (eeprom-bootloader.adoc); TFTP takes nothing of that.
 """
 
 import re
@@ -29,9 +32,11 @@ OWN_ARCHITECTURE = 41
 """IANA's number for a Raspberry Pi's boot loader; sent over IPv6 only, so far."""
 ARCHITECTURES = ("aarch64", "armv7l", "armv6l")
 FOURCC = re.compile(rb"RPi[0-9A-Za-z]|[0-9A-Za-z]iPR")
-ASKS = frozenset({1, 3, 43, 60, 66, 67, *range(128, 136)})
+ASKS = frozenset({1, 3, 6, 43, 60, 66, 67, *range(128, 136)})
+"""What 55 may have; 6 wasn't seen, but who boots by HTTP too needs a name server. A PC's has 54 as well."""
 OPTION_MAXIMUM_SIZE = 57
 OPTION_TFTP_SERVER_NAME = 66
+_ROM = b"D" * 16
 _BCM2712 = 4
 """The processor of a Pi 5, in bits 12 to 15 of a board revision: it has start.elf built in."""
 
@@ -57,14 +62,15 @@ def _form(client: Client) -> _Form | None:
         return None
     if FOURCC.fullmatch(value[:4]):
         return _Form.FIELDS
-    if OPTION_MAXIMUM_SIZE in client.sent or not ASKS.issuperset(client.parameter_request_list):
+    if OPTION_MAXIMUM_SIZE in client.sent:
         return None
     if value[8:12] == client.mac.octets[2:]:
         return _Form.FIELDS
-    if value == b"D" * 16:
-        return _Form.ROM
-    # Octets all alike are what a mainboard's maker left there: 00, ff, 11.
-    return _Form.SERIAL if value == value[:4] * 4 and len(set(value)) > 1 else None
+    # Octets all alike are what a mainboard's maker left there (00, ff, 11), but for the ROM's own.
+    alike = len(set(value)) == 1 and value != _ROM
+    if value != value[:4] * 4 or alike or not ASKS.issuperset(client.parameter_request_list):
+        return None
+    return _Form.ROM if value == _ROM else _Form.SERIAL
 
 
 def _recognises(client: Client) -> bool:

@@ -10,6 +10,10 @@ the path yields nothing at all: then the board drops the prefix (eeprom-bootload
 without one. It may do so only if it has neither start4.elf nor config.txt under it, so a prefix is answered
 for every file or for none.
 
+pieeprom.* and the like write a new boot loader into the board, with the settings that are in them: stock ones
+have a BOOT_ORDER without the network. So only what somebody laid on the image's boot partition is given, and
+only to a node whose `eeprom_update` is set.
+
 A loader probes for a dozen files that are seldom there, some of them six times: no news, each.
 """
 
