@@ -12,7 +12,7 @@ from netbootd.boot.answer import Denied, File, Located, NotFound, Rendered
 from netbootd.boot.assets import Request, locate
 from netbootd.boot.cmdline import Exported, command_line
 from netbootd.image import Generation
-from netbootd.network import Network
+from netbootd.network import DhcpMode, Network
 from netbootd.node import Mac, Node
 from netbootd.stage import Stage
 from tests.boot.test_policy import GENERATION, NETWORK, NODE
@@ -27,6 +27,7 @@ class _View:
     node: Node = NODE
     generations: dict[int, Generation] = field(default_factory=lambda: {1: GENERATION})
     installed: bool = True
+    network: Network = NETWORK
 
     def node_by_mac(self, mac: Mac) -> Node | None:
         return self.node if mac in self.node.macs else None
@@ -38,7 +39,7 @@ class _View:
         return self.node if serial == self.node.serial else None
 
     def network_of(self, address: IPv4Address) -> Network | None:
-        return NETWORK if address in NETWORK.subnet else None
+        return self.network if address in self.network.subnet else None
 
     def generation(self, image: str, number: int | None) -> Generation | None:
         return self.generations.get(number or max(self.generations, default=0)) if image == "debian" else None
@@ -49,6 +50,20 @@ class _View:
 
 def _locate(path: str, view: _View | None = None) -> Located:
     return locate(Request(path=path, peer=NODE.address), view or _View(), EXPORTED)
+
+
+def test_where_another_dhcp_server_gives_addresses_only_the_registered_one_gets_a_configuration() -> None:
+    """It has the node set that address up, which may be another machine's."""
+    view, script = (
+        _View(network=replace(NETWORK, dhcp=DhcpMode.PROXY, pool=None)),
+        "boot/52-54-00-00-00-01/boot.ipxe",
+    )
+    assert isinstance(_locate(script, view), Rendered)
+    elsewhere = locate(Request(path=script, peer=NODE.address + 50), view, EXPORTED)
+    assert isinstance(elsewhere, Denied)
+    assert f"asks from {NODE.address + 50}, and {NODE.address} is registered" in elsewhere.reason
+    loader = locate(Request(path="loaders/undionly.kpxe", peer=NODE.address + 50), view, EXPORTED)
+    assert isinstance(loader, File)
 
 
 @pytest.mark.parametrize("slash", ["", "/", "//"])

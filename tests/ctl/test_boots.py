@@ -11,7 +11,8 @@ from contextlib import contextmanager
 import pytest
 
 from netbootd.boot.progress import Progress
-from netbootd.ctl.verdict import ADVICE, State, advice, complaint, state
+from netbootd.ctl.verdict import ADVICE, BESIDE, State, advice, complaint, state
+from netbootd.dhcp.proxy import REGISTERED_ELSEWHERE
 from netbootd.events import EventLog
 from netbootd.node import Mac
 from netbootd.stage import Event, Level, Stage
@@ -222,6 +223,26 @@ def test_every_stage_but_the_last_has_its_advice() -> None:
         found = advice(events)
         assert (found is None) == (stage is Stage.READY)
         assert found is None or (found.stopped and found.checks)
+
+
+def test_beside_another_dhcp_server_the_advice_is_another(head: Head) -> None:
+    """`why` has the lines for that server until the node was seen to do well; `status` says where it stopped."""
+    text = head.config.read_text().replace('pool = "10.77.0.100-10.77.0.199"\n', "")
+    head.config.write_text(text.replace('interface = "eth9"\n', 'interface = "eth9"\ndhcp = "proxy"\n'))
+    head.image("debian")
+    head.well("node", "add", "n[01-02]", "--mac", ",".join(MACS[:2]))
+    silent = head.well("why", "n01").out
+    assert "dhcp-host=52:54:00:00:00:01,set:netbootd-n01,10.77.0.10,n01,infinite" in silent
+    booted(head, MACS[0], "n01", Stage.OFFER)
+    assert "was offered its boot file, and never asked the other DHCP server" in head.well("why", "n01").out
+    (first, _) = head.well("status", "--json").json["nodes"]
+    assert first["remark"] == BESIDE[Stage.OFFER].stopped
+    booted(
+        head, MACS[0], "n01", Stage.REQUEST, trouble=f"it has 10.77.0.99, {REGISTERED_ELSEWHERE} 10.77.0.10"
+    )
+    assert "dhcp-host=" in head.well("why", "n01").out
+    booted(head, MACS[1], "n02", Stage.READY)
+    assert head.well("why", "n02", "--json").json["paste"] == []
 
 
 def test_a_silent_machine_is_stuck_after_two_minutes_unless_it_is_up() -> None:
