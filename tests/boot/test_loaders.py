@@ -322,6 +322,7 @@ def test_ipxe_that_looks_beside_itself_is_led_to_its_nodes_script() -> None:
         assert isinstance(found, Rendered)
         text = Renderer().render(found.template, **found.variables)
         assert text.startswith("#!ipxe\n")
+        assert found.stage is Stage.LOADER  # the DISCOVER that follows belongs to this boot
         assert "http://10.77.0.1/boot/52-54-00-00-00-01/boot.ipxe" in text
 
 

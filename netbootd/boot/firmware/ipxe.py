@@ -12,12 +12,15 @@ iPXE for UEFI since 2024 asks for autoexec.ipxe beside itself, by the firmware's
 has an address of its own; the script gets it one (interface/efi/efi_autoexec.c).
 """
 
-from netbootd.boot.answer import Located, NetBoot, Wait
+from dataclasses import replace
+
+from netbootd.boot.answer import Located, NetBoot, Rendered, Wait
 from netbootd.boot.client import OPTION_IPXE, Client
 from netbootd.boot.firmware import pxelinux, uefi
 from netbootd.boot.firmware.choice import BIOS, choose, unfit
 from netbootd.boot.firmware.family import Booting, Family
 from netbootd.boot.visit import Visit, mac_in, rendered
+from netbootd.stage import Stage
 
 NO_PXEDHCP = bytes((176, 1, 1))
 HTTP = 19
@@ -67,7 +70,9 @@ def _locate(visit: Visit) -> Located | None:
             card = mac_in(mac)
             return rendered(visit, visit.view.node_by_mac(card) if card else None, "boot/ipxe/boot.ipxe.j2")
         case (*_, "autoexec.ipxe") if visit.node is not None:
-            return rendered(visit, visit.node, "boot/ipxe/autoexec.ipxe.j2")
+            found = rendered(visit, visit.node, "boot/ipxe/autoexec.ipxe.j2")
+            # Not yet its configuration: a DISCOVER that came after one would be another boot's.
+            return replace(found, stage=Stage.LOADER) if isinstance(found, Rendered) else found
     return None
 
 
