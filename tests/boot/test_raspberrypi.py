@@ -1,5 +1,6 @@
 """Raspberry Pi: known by what it sends, told what its loader takes, and every path that it makes up."""
 
+import random
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address
@@ -18,15 +19,18 @@ from netbootd.boot.visit import Visit
 from netbootd.ctl.capture import requests
 from netbootd.dhcp.leasebook import LeaseBook
 from netbootd.dhcp.reservation import Reply, answer
-from netbootd.dhcp.wire import Message, decode, encode
+from netbootd.dhcp.wire import Message, WireError, decode, encode
 from netbootd.errors import UserError
 from netbootd.image import Generation
 from netbootd.network import Network
 from netbootd.node import Mac, Node, same_serial
 from netbootd.render import Renderer
+from netbootd.simulate.discovers import DISCOVERS
 from netbootd.stage import Stage
 from tests.boot.test_assets import EXPORTED
 from tests.boot.test_policy import GENERATION, NETWORK
+from tests.dhcp.packets import NOW
+from tests.dhcp.test_fuzz import MUTATIONS, check, mutated
 
 SERIAL = "5564247d"
 PI3 = Mac("b8:27:eb:64:24:7d")
@@ -196,6 +200,27 @@ def test_no_option_97_can_break_recognition(uuid: bytes, mac: bytes, architectur
     recognise(client)
     serial = serial_of(client)
     assert serial is None or len(serial) == 8
+
+
+def test_mutations_of_a_pi_s_requests_raise_nothing_and_are_answered_whole() -> None:
+    chance = random.Random(97)
+    seeds = [kind.octets(PI3) for name, kind in DISCOVERS.items() if name.startswith("pi")]
+    book, offered = LeaseBook(NETWORK), 0
+    for _ in range(MUTATIONS):
+        try:
+            request = decode(mutated(chance.choice(seeds), chance))
+        except WireError:
+            continue
+        client = from_dhcp(request.chaddr, request.options)
+        serial = serial_of(client)
+        assert serial is None or int(serial, 16) not in (0, 0x44444444, 0xFFFFFFFF)
+        decision = decide(client, N01, NETWORK, PI, lambda _: True)
+        found = answer(request, decision, N01, NETWORK, book, NOW)
+        check(request, found)
+        if isinstance(decision, NetBoot) and decision.firmware == "raspberrypi" and isinstance(found, Reply):
+            assert not {66, 67} & found.message.options.keys()
+            offered += 1
+    assert offered > MUTATIONS / 20, "the mutations are too crude"
 
 
 # What it is told
