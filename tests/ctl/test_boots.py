@@ -226,7 +226,7 @@ def test_every_stage_but_the_last_has_its_advice() -> None:
 
 
 def test_beside_another_dhcp_server_the_advice_is_another(head: Head) -> None:
-    """`why` has the lines for that server until the node was seen to do well; `status` says where it stopped."""
+    """`why` has the lines for that server until the node does well; `status` says where it stopped."""
     text = head.config.read_text().replace('pool = "10.77.0.100-10.77.0.199"\n', "")
     head.config.write_text(text.replace('interface = "eth9"\n', 'interface = "eth9"\ndhcp = "proxy"\n'))
     head.image("debian")
