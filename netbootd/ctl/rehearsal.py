@@ -7,7 +7,7 @@ located, as the servers would. Nothing is changed: there is no lease and no even
 
 from collections import deque
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Interface
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -77,7 +77,7 @@ class Rehearsal:
                 return self._fetched(path, door)
             case Wait(port, seconds):
                 return self._next(port, seconds)
-            case Configure(address=address):
+            case Configure(address=IPv4Interface() as address):
                 self._address = address.ip
             case Now():
                 return self._clock

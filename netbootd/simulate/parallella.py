@@ -69,7 +69,8 @@ class _Board:
                 self._environment[name.strip()] = value
         if "tftpboot_stage2" not in self._environment:
             raise WontBoot(f"{FIRST} doesn't define tftpboot_stage2, which the board runs", "define it there")
-        return (yield from self._run("tftpboot_stage2", 0))
+        _, booted = yield from self._run("tftpboot_stage2", 0)
+        return booted
 
     @property
     def _server(self) -> IPv4Address:
@@ -78,7 +79,8 @@ class _Board:
         except ValueError:
             raise WontBoot("uEnv.txt sets a serverip that is no address", "mend it") from None
 
-    def _run(self, name: str, depth: int) -> Play[Booted | None]:
+    def _run(self, name: str, depth: int) -> Play[tuple[bool, Booted | None]]:
+        """Run a variable: whether its last command succeeded, and what booted."""
         good = True
         for joined, words in _commands(self._environment.get(name, "")):
             if (joined == "&&" and not good) or (joined == "||" and good):
@@ -86,10 +88,9 @@ class _Board:
             expanded = [self._expand(word) for word in words]
             if expanded[0] == "run" and depth < _MOST_NESTED:
                 for inner in expanded[1:]:
-                    booted = yield from self._run(inner, depth + 1)
+                    good, booted = yield from self._run(inner, depth + 1)
                     if booted is not None:
-                        return booted
-                good = True
+                        return good, booted
                 continue
             try:
                 outcome = yield from self._command(expanded)
@@ -97,9 +98,9 @@ class _Board:
                 self.failed, good = str(error), False
                 continue
             if outcome is not None:
-                return outcome
+                return True, outcome
             good = True
-        return None
+        return good, None
 
     def _command(self, words: list[str]) -> Play[Booted | None]:
         self._left -= 1

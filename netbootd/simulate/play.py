@@ -73,9 +73,9 @@ class Wait:
 
 @dataclass(frozen=True, slots=True)
 class Configure:
-    """The card has this address now, and answers for it."""
+    """The card has this address now, and answers for it; with None it has none."""
 
-    address: IPv4Interface
+    address: IPv4Interface | None
     router: IPv4Address | None = None
     direct: bool = False
     """Without a router, ask for cards in other networks too (U-Boot, net/arp.c)."""
@@ -212,6 +212,11 @@ def known(door: str, server: IPv4Address, path: str, *, probe: bool = False) -> 
 def configure(address: IPv4Interface, router: IPv4Address | None, *, direct: bool = False) -> Play[None]:
     """Give the card its address."""
     yield Configure(address, router, direct)
+
+
+def unconfigure() -> Play[None]:
+    """Have no address, as before the first DHCP."""
+    yield Configure(None)
 
 
 def tell(machine: Machine, asked: str, came: str, does: str = "", **more: Any) -> Play[None]:

@@ -29,7 +29,7 @@ class Station:
     _ident: int = 0
 
     def configure(
-        self, address: IPv4Interface, router: IPv4Address | None, *, direct: bool = False
+        self, address: IPv4Interface | None, router: IPv4Address | None, *, direct: bool = False
     ) -> list[bytes]:
         """Take an address; returns the frames of what waited for it to be known where to go."""
         self.address, self.router, self.direct = address, router, direct

@@ -1,5 +1,6 @@
 """Images as small as can be: files with the right first octets, taken by boards for what they seem."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from netbootd.image import Generation
@@ -46,8 +47,16 @@ FIRMWARE = {
 }
 
 
-def make(state: Path, name: str, architecture: str) -> Generation:
-    """An image's first generation in `state`, current."""
+def efi_program(machine: int, sbat: str) -> bytes:
+    """A PE file for `machine` that calls itself `sbat` in its table of revocations."""
+    head = bytearray(b"MZ".ljust(0x200, b"\0"))
+    head[0x3C:0x40] = (0x80).to_bytes(4, "little")
+    head[0x80:0x86] = b"PE\0\0" + machine.to_bytes(2, "little")
+    return bytes(head) + b"\nsbat,1,SBAT Version\n" + f"{sbat},4,a test\n".encode() + bytes(30_000)
+
+
+def make(state: Path, name: str, architecture: str, loaders: Mapping[str, bytes] | None = None) -> Generation:
+    """An image's first generation in `state`, current. `loaders`: those that it brings."""
     directory = state / "images" / name / "1"
     (directory / "root").mkdir(parents=True)
     boot = directory / "boot"
@@ -57,6 +66,12 @@ def make(state: Path, name: str, architecture: str) -> Generation:
     (boot / "firmware" / "vmlinuz").write_bytes(KERNELS[architecture]())
     for file, content in FIRMWARE.items():
         (boot / "firmware" / file).write_bytes(content)
+    for tree in ("amlogic/meson-g12b-a311d-khadas-vim3.dtb", "zynq-parallella.dtb"):
+        (boot / "dtbs" / tree).parent.mkdir(parents=True, exist_ok=True)
+        (boot / "dtbs" / tree).write_bytes(DEVICE_TREE)
+    for file, content in (loaders or {}).items():
+        (boot / "loaders").mkdir(exist_ok=True)
+        (boot / "loaders" / file).write_bytes(content)
     made = Generation(
         image=name,
         number=1,
@@ -67,6 +82,7 @@ def make(state: Path, name: str, architecture: str) -> Generation:
         kernel_release="6.1.0",
         size=1,
         firmware=True,
+        loaders=tuple(loaders or ()),
     )
     record.write(directory / record.FILE_NAME, made)
     (directory.parent / "current").symlink_to("1")

@@ -336,8 +336,8 @@ def test_a_parallella_asks_10_11_12_1_without_dhcp() -> None:
 def test_a_parallella_runs_what_u_env_txt_defines() -> None:
     files = {
         "uEnv.txt": b"autoload=no\nbootargs=root=/dev/nfs nfsroot=10.77.0.1:/srv\nk=0x3000000\n"
-        b"tftpboot_stage2=dhcp || sleep 5; tftpboot ${k} vmlinuz && tftpboot 0x4000000 initrd && "
-        b"tftpboot 2A00000 board.dtb && bootz ${k} 0x4000000:${filesize} 0x2a00000\n",
+        b"load=tftpboot ${k} vmlinuz && tftpboot 0x4000000 initrd && tftpboot 2A00000 board.dtb\n"
+        b"tftpboot_stage2=dhcp || sleep 5; run load && bootz ${k} 0x4000000:${filesize} 0x2a00000\n",
         "vmlinuz": images.arm_kernel(),
         "initrd": images.INITRD,
         "board.dtb": images.DEVICE_TREE,
@@ -349,7 +349,7 @@ def test_a_parallella_runs_what_u_env_txt_defines() -> None:
 
 
 def test_a_parallella_that_fails_begins_anew() -> None:
-    tftp = Tftp({"uEnv.txt": b"tftpboot_stage2=tftpboot 0 none && bootz 0\n"})
+    tftp = Tftp({"uEnv.txt": b"load=tftpboot 0 none\ntftpboot_stage2=run load && bootz 0 || sleep 5\n"})
     played = play("parallella", tftp=tftp)
     assert tftp.asked.count("uEnv.txt") > 1 and "none: ERROR 1" in played.reason
 
