@@ -6,6 +6,7 @@ from dataclasses import replace
 from netbootd.boot.answer import NetBoot
 from netbootd.boot.client import from_dhcp
 from netbootd.boot.firmware import recognise
+from netbootd.boot.firmware.choice import ASKS_THE_DHCP_SERVER
 from netbootd.boot.policy import decide
 from netbootd.ctl.head import Head
 from netbootd.ctl.specimens import SPECIMENS
@@ -26,8 +27,9 @@ def lines_for(head: Head, node: Node, network: Network, happened: Sequence[Event
     it asked for the right address and has no need of more.
     """
     texts = [event.text for event in happened]
-    if any(TAKES_NO_PROXY in text for text in texts):
-        return recipes(node, _boot_without_proxy(head, node, network))
+    for words in (TAKES_NO_PROXY, ASKS_THE_DHCP_SERVER):
+        if any(words in text for text in texts):
+            return recipes(node, _boot_by_the_other(head, node, network, words))
     asked_well = any(f"for {node.address}, its own address" in text for text in texts)
     if asked_well and not any(REGISTERED_ELSEWHERE in text for text in texts):
         return ()
@@ -55,8 +57,8 @@ def show_recipes(several: Sequence[Recipe]) -> None:
             say(f"    {line}")
 
 
-def _boot_without_proxy(head: Head, node: Node, network: Network) -> NetBoot | None:
-    """What a firmware is told that takes nothing from a proxy, were netbootd the DHCP server."""
+def _boot_by_the_other(head: Head, node: Node, network: Network, words: str) -> NetBoot | None:
+    """What the node is told where the proxy's word isn't enough, for the reason that `words` stand for."""
     with head.registry() as registry:
         view = HeadNode(registry, head.images, (network,))
         generation = view.generation(node.image, None) if node.image else None
@@ -64,9 +66,9 @@ def _boot_without_proxy(head: Head, node: Node, network: Network) -> NetBoot | N
             request = specimen.discover(node.mac)
             client = from_dhcp(request.chaddr, request.options)
             family = recognise(client)
-            if family is None or family.behind_proxy:
-                continue
             decision = decide(client, node, network, generation, view.has_loader)
-            if isinstance(decision, NetBoot):
+            if family is None or not isinstance(decision, NetBoot):
+                continue
+            if words in decision.reason or (words == TAKES_NO_PROXY and not family.behind_proxy):
                 return _as_set(decision, node, network)
     return None

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from ipaddress import IPv4Address
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -14,8 +15,10 @@ from netbootd.boot.answer import Decision, File, NetBoot, NotFound, Rendered, Wa
 from netbootd.boot.assets import Request, locate
 from netbootd.boot.client import Client, from_dhcp
 from netbootd.boot.firmware import FAMILIES, choice, http, uefi
+from netbootd.boot.firmware.choice import ASKS_THE_DHCP_SERVER
 from netbootd.boot.loaders import CHOICES, LOADERS, LOCAL
 from netbootd.image import Generation
+from netbootd.network import DhcpMode, Network
 from netbootd.node import Node
 from netbootd.render import Renderer
 from netbootd.stage import Stage
@@ -27,6 +30,8 @@ ALL = frozenset(LOADERS)
 IPXE = frozenset(name for name, loader in LOADERS.items() if loader.kind == "ipxe")
 GRUB = frozenset(name for name, loader in LOADERS.items() if loader.kind == "grub")
 PXELINUX = frozenset({"lpxelinux.0", "ldlinux.c32"})
+BESIDE = replace(NETWORK, dhcp=DhcpMode.PROXY, pool=None)
+"""The network of NODE, where another DHCP server gives the addresses."""
 SIGNED = ("grubx64.efi", "mmx64.efi", "shimx64.efi")
 """What a Debian image with shim-signed and grub-efi-amd64-signed brings."""
 
@@ -39,6 +44,7 @@ def tell(
     brings: tuple[str, ...] = (),
     here: frozenset[str] = ALL,
     loader: str | None = None,
+    network: Network = NETWORK,
     **more: object,
 ) -> Decision:
     """What a registered machine is told. `here`: the loaders on the head node; `brings`: in the image."""
@@ -49,7 +55,7 @@ def tell(
         **more,  # type: ignore[arg-type]
     )
     node, generation = _node(loader), _image(image, brings)
-    return policy.decide(client, node, NETWORK, generation, here.__contains__)
+    return policy.decide(client, node, network, generation, here.__contains__)
 
 
 def _node(loader: str | None = None) -> Node:
@@ -206,6 +212,26 @@ def test_a_machine_that_can_not_be_helped_waits_and_is_told_why(
     assert isinstance(decision, Wait), decision
     for word in words:
         assert word in decision.reason
+
+
+@pytest.mark.parametrize(
+    ("told", "bootfile", "helped"),
+    [
+        (pxe(7, network=BESIDE, brings=SIGNED), "loaders/snponly.efi", False),
+        (pxe(7, network=BESIDE, loader="grub"), "loaders/grubx64.efi", True),
+        (pxe(7, network=BESIDE, loader="shim"), "loaders/shimx64.efi", True),
+        (pxe(7, network=BESIDE, here=GRUB), "loaders/grubx64.efi", True),
+        (pxe(7, loader="grub"), "loaders/grubx64.efi", False),
+    ],
+)
+def test_behind_a_proxy_grub_is_the_last_choice_and_known_to_need_help(
+    told: Callable[[], Decision], bootfile: str, helped: bool
+) -> None:
+    """It asks the server that the other DHCP server names (as next-server), and no proxy's."""
+    decision = told()
+    assert isinstance(decision, NetBoot)
+    assert decision.bootfile == bootfile
+    assert (ASKS_THE_DHCP_SERVER in decision.reason) is helped
 
 
 def test_pxelinux_is_told_its_configuration_and_its_directory_unasked() -> None:
@@ -390,7 +416,8 @@ def test_nobody_is_ever_sent_for_a_file_that_is_not_there(
     loader: str | None,
     features: frozenset[int],
 ) -> None:
-    for more in ({}, {"ipxe_options": True, "ipxe_features": features}):
+    both: tuple[dict[str, Any], ...] = ({}, {"ipxe_options": True, "ipxe_features": features})
+    for more in both:
         decision = tell(start, number, image=image, brings=brings, here=here, loader=loader, **more)
         if not isinstance(decision, NetBoot) or decision.firmware not in ("bios", "uefi", "http", "ipxe"):
             continue

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 
 import pytest
 
+from netbootd.boot.firmware.choice import ASKS_THE_DHCP_SERVER
+from netbootd.boot.loaders import LOADERS
 from netbootd.boot.progress import Progress
 from netbootd.ctl.verdict import ADVICE, BESIDE, State, advice, complaint, state
 from netbootd.dhcp.proxy import REGISTERED_ELSEWHERE
@@ -243,6 +245,17 @@ def test_beside_another_dhcp_server_the_advice_is_another(head: Head) -> None:
     assert "dhcp-host=" in head.well("why", "n01").out
     booted(head, MACS[1], "n02", Stage.READY)
     assert head.well("why", "n02", "--json").json["paste"] == []
+
+
+def test_where_grub_is_the_loader_the_other_server_is_told_to_name_us(head: Head) -> None:
+    if not any(path.is_file() for path in LOADERS["grubx64.efi"].paths):
+        pytest.skip("not installed: grub-efi-amd64-signed")
+    text = head.config.read_text().replace('pool = "10.77.0.100-10.77.0.199"\n', "")
+    head.config.write_text(text.replace('interface = "eth9"\n', 'interface = "eth9"\ndhcp = "proxy"\n'))
+    head.image("debian")
+    head.well("node", "add", "n01", "--mac", MACS[0], "--loader", "grub")
+    booted(head, MACS[0], "n01", Stage.LOADER, trouble=f"UEFI gets GRUB; {ASKS_THE_DHCP_SERVER}")
+    assert "dhcp-boot=tag:netbootd-n01,loaders/grubx64.efi,,10.77.0.1" in head.well("why", "n01").out
 
 
 def test_a_silent_machine_is_stuck_after_two_minutes_unless_it_is_up() -> None:

@@ -9,6 +9,15 @@ from dataclasses import dataclass
 
 from netbootd.boot.firmware.family import Booting
 from netbootd.boot.loaders import LOADERS
+from netbootd.network import DhcpMode
+
+ASKS_THE_DHCP_SERVER = "GRUB goes on at the server that the other DHCP server names"
+"""How a reason says that this loader needs that server's help behind a proxy: `why` looks for these words.
+
+GRUB takes its server from the ACK that gave the address and doesn't look at a proxy's offer: seen with Debian
+12's signed GRUB (2.06) under OVMF beside dnsmasq, and for core.0 in ltsp's pull request 108.
+"""
+_BY_GRUB = ("shim", "grub")
 
 X86 = ("x86_64", "i686", "i586", "i486", "i386")
 
@@ -87,7 +96,7 @@ RISCV64 = Machine(
 def choose(booting: Booting, machine: Machine, kinds: tuple[str, ...] = ()) -> Choice | str:
     """The loader for `machine`, or in words why there is none. `kinds` instead of what is chosen or usual."""
     chosen = booting.node.loader
-    wanted = kinds or ((chosen,) if chosen else machine.usual)
+    wanted = kinds or ((chosen,) if chosen else _usual(booting, machine))
     able = [kind for kind in wanted if kind in machine.loaders]
     if not able:
         can = " or ".join(kind for kind in machine.loaders)
@@ -106,6 +115,16 @@ def choose(booting: Booting, machine: Machine, kinds: tuple[str, ...] = ()) -> C
             missing = next(name for name in machine.loaders[kind] if not booting.has_loader(name))
     loader = LOADERS[missing]
     return f"the loader {loader.name} for {machine.name} isn't installed; {loader.advice}"
+
+
+def needs_the_dhcp_server(booting: Booting, kind: str) -> bool:
+    """Whether this kind of loader needs help of the DHCP server beside which netbootd is a proxy."""
+    return booting.network.dhcp is DhcpMode.PROXY and kind in _BY_GRUB
+
+
+def _usual(booting: Booting, machine: Machine) -> tuple[str, ...]:
+    """What is tried where nobody chose: behind a proxy first what can do with one."""
+    return tuple(sorted(machine.usual, key=lambda kind: needs_the_dhcp_server(booting, kind)))
 
 
 def unfit(booting: Booting, machine: Machine, kind: str) -> str:

@@ -10,7 +10,17 @@ distribution's shim and signed GRUB is booted through them, Secure Boot on or of
 
 from netbootd.boot.answer import NetBoot, Wait
 from netbootd.boot.client import OPTION_VENDOR_CLASS, Client
-from netbootd.boot.firmware.choice import ARM32, ARM64, IA32, RISCV64, X64, Machine, choose
+from netbootd.boot.firmware.choice import (
+    ARM32,
+    ARM64,
+    ASKS_THE_DHCP_SERVER,
+    IA32,
+    RISCV64,
+    X64,
+    Machine,
+    choose,
+    needs_the_dhcp_server,
+)
 from netbootd.boot.firmware.family import PXE_CLIENT, USE_THE_BOOTFILE, Booting, Family, is_pxe
 
 BIOS_NUMBER = 0
@@ -39,7 +49,8 @@ def _announce(booting: Booting) -> NetBoot | Wait:
         firmware="uefi",
         server=booting.network.server,
         bootfile=chosen.path,
-        reason=f"{machine.name} (option 93 is {number}) gets {_MEANING[chosen.kind]}",
+        reason=f"{machine.name} (option 93 is {number}) gets {_MEANING[chosen.kind]}"
+        + (f"; {ASKS_THE_DHCP_SERVER}" if needs_the_dhcp_server(booting, chosen.kind) else ""),
         options={OPTION_VENDOR_CLASS: PXE_CLIENT.encode(), 43: USE_THE_BOOTFILE},
     )
 
