@@ -10,7 +10,12 @@ from netbootd.node import Node
 USUAL_INIT = "/sbin/init"
 """What node-init starts without being told."""
 CONSOLES = {"x86_64": "console=ttyS0,115200n8 console=tty0"}
-"""Where a machine of this architecture talks to people; the last one becomes /dev/console."""
+"""Where a machine of this architecture talks to people; the last one becomes /dev/console.
+
+Only where nothing else tells: a board's device tree has stdout-path, and the kernel takes that (ttyAMA0,
+ttyAML0, ttyPS0 …) as its console unless a console= is given; a screen, tty0, stays one too (of_console_check,
+register_console).
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
