@@ -20,7 +20,7 @@ from netbootd.image import parse_label
 from netbootd.stage import Stage
 
 LONGEST_PATH = 500
-STAGES = {"vmlinuz": Stage.KERNEL, "initrd": Stage.INITRD}
+STAGES = {"vmlinuz": Stage.KERNEL, "Image": Stage.KERNEL, "initrd": Stage.INITRD}
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 
 from netbootd.image import Generation
-from netbootd.images import boards, initrd, kernels, machine, mend, record, signed, trees
+from netbootd.images import boards, initrd, kernels, machine, mend, plain_kernel, record, signed, trees
 from netbootd.images.kernels import Kernel
 from netbootd.images.progress import Progress
 from netbootd.images.store import ImageStore, Staging
@@ -40,6 +40,7 @@ def publish(
         progress("making the initrd", 0, None)
         report = initrd.build(root, kernel.release, staging.boot / "initrd")
         _copy_boot_files(root, kernel, staging.boot)
+        plain = plain_kernel.put(staging.boot / "vmlinuz", architecture)
         board = boards.collect(root, kernel, architecture, staging.boot)
         loaders = signed.collect(root, architecture, staging.boot)
         _make_readable(staging.boot)
@@ -56,7 +57,7 @@ def publish(
             architecture=architecture,
             kernel_release=kernel.release,
             size=size,
-            remarks=(*remarks, *report.remarks, *board.remarks),
+            remarks=(*remarks, *report.remarks, *plain, *board.remarks),
             sha256=sha256,
             loaders=loaders,
             firmware=board.firmware,

@@ -230,7 +230,7 @@ def test_an_extlinux_conf_names_files_that_are_served_and_waits_for_nobody() -> 
     words = [line.split(None, 1) for line in conf.splitlines() if line.strip() and line[0] != "#"]
     assert words[:3] == [["DEFAULT", "netbootd"], ["PROMPT", "0"], ["LABEL", "netbootd"]]
     values = dict(reversed([(word[0], word[1]) for word in words]))
-    assert (values["KERNEL"], values["INITRD"]) == ("images/debian/1/vmlinuz", "images/debian/1/initrd")
+    assert (values["KERNEL"], values["INITRD"]) == ("images/debian/1/Image", "images/debian/1/initrd")
     assert values["FDTDIR"] == "images/debian/1/dtbs"
     for key in ("KERNEL", "INITRD"):
         assert isinstance(ask(values[key]), File)
