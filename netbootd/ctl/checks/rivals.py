@@ -82,8 +82,9 @@ def _beside(others: list[Rival], interface: str) -> Finding:
         )
     who = " and ".join(str(rival.address) for rival in others)
     if len(others) > 1:
-        return wrong(
-            f"{len(others)} DHCP servers answer on {interface}: {who}", "switch all but one of them off"
+        return warning(
+            f"{len(others)} DHCP servers answer on {interface}: {who}",
+            "unless they are one pair that shares its leases, switch all but one off",
         )
     return ok(f"the DHCP server {who} gives the addresses on {interface}, and netbootd says what to boot")
 
