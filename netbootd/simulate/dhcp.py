@@ -120,7 +120,7 @@ def ask(  # noqa: PLR0913 (a firmware's habits, by name)
     refused: list[str] = []
     xids = {octets[4:8] for octets, _ in tries}
     began = yield from now()
-    if source == ANY:
+    if MessageType.OFFER in kinds and source == ANY:
         # An address of the time before isn't its own any more: an offer may be of another.
         yield from unconfigure()
     for number, (octets, seconds) in enumerate(tries, 1):

@@ -11,7 +11,9 @@ from netbootd.dhcp.wire import Message, decode, encode
 from netbootd.node import Mac
 from netbootd.simulate.boards import BOARDS, machine
 from netbootd.simulate.play import (
+    EVERYBODY,
     Booted,
+    Configure,
     Datagram,
     Machine,
     Now,
@@ -159,6 +161,7 @@ def play(
     acting = (BOARDS[board].plays if isinstance(board, str) else board)(played.machine)
     tftp = tftp or Tftp()
     waiting: list[Datagram] = []
+    address: IPv4Address | None = None
     outcome: Any = None
     try:
         while True:
@@ -167,10 +170,11 @@ def play(
             match action:
                 case Send(packet):
                     played.sent.append(packet)
-                    if isinstance(packet, Datagram):
+                    # A card without an address can ask nobody's, and sends to all alone.
+                    if isinstance(packet, Datagram) and (address or packet.to == EVERYBODY):
                         waiting += _answers(packet, replies, tftp)
                 case Wait(port, seconds):
-                    mine = [packet for packet in waiting if packet.port == port]
+                    mine = [p for p in waiting if p.port == port and address in (None, p.to)]
                     outcome = mine[0] if mine else None
                     if outcome:
                         waiting.remove(outcome)
@@ -179,6 +183,8 @@ def play(
                         played.seconds += seconds
                 case Now():
                     outcome = played.seconds
+                case Configure(address=given):
+                    address = given.ip if given else None
                 case Step() as step:
                     played.steps.append(step)
     except StopIteration as end:
