@@ -81,7 +81,7 @@ def test_each_board_gets_all_that_it_needs_and_its_serial_is_noted(
     head: HeadNode, board: str, name: str, stages: list[str]
 ) -> None:
     report = play(head, board, name)
-    assert report["boots"], report
+    assert report["boots"], json.dumps(report, indent=1)
     told = timeline(head, name)
     assert list(dict.fromkeys(event["stage"] for event in told if event["stage"])) == stages
     assert told[0]["text"].startswith("raspberrypi; "), "not the PC's BIOS that it says it is"
@@ -139,7 +139,7 @@ def test_a_pi_5_is_refused_by_a_kernel_that_is_older_and_why_says_so(head: HeadN
 def test_a_replaced_board_boots_without_its_prefix_and_why_says_what_to_do(head: HeadNode) -> None:
     head.run("netbootctl", "node", "set", "p4", "--serial", SERIALS["p4"])
     report = play(head, "pi4", "p4", serial="0badcafe")
-    assert report["boots"], report
+    assert report["boots"], json.dumps(report, indent=1)
     told = timeline(head, "p4")
     assert any("`netbootctl node set p4 --serial 0badcafe`" in event["text"] for event in told)
     assert {"error", "warning"} <= {event["level"] for event in told}
