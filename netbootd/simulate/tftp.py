@@ -30,6 +30,8 @@ MOST = 4 << 30
 """Octets after which a file is taken for one without end."""
 _RRQ, _DATA, _ACK, _ERROR, _OACK = 1, 3, 4, 5, 6
 _PLAIN = 512
+_REPEATED = 1 / 64
+"""A packet that brings nothing new, in silent tries."""
 
 
 class Oack(Enum):
@@ -116,7 +118,7 @@ def _transfer(
     reader = _Reader(habits, path, probe)
     line = _Line(machine, server, machine.next_port(habits.first_port, habits.last_port))
     packet = request(path, habits.options)
-    failures, due = 0, True
+    failures, progress, due = 0.0, -1, True
     while failures < habits.tries:
         if due:
             yield from line.send(packet)
@@ -124,7 +126,12 @@ def _transfer(
         if answer is None:
             failures, due = failures + 1, True
             continue
-        failures, due = 0, bool(answer.packet)
+        if reader.progress > progress:
+            failures, progress = 0, reader.progress
+        else:
+            # What brings nothing new counts, or a server that repeats itself would be heard for ever.
+            failures += _REPEATED
+        due = bool(answer.packet)
         packet = answer.packet or packet
         if answer.done is not None:
             if answer.packet:
@@ -165,7 +172,7 @@ class _Line:
         return None
 
 
-def _silence(reader: "_Reader", server: IPv4Address, tries: int, patience: float) -> str:
+def _silence(reader: "_Reader", server: IPv4Address, tries: float, patience: float) -> str:
     if reader.deaf:
         return reader.deaf
     where = f"after {reader.size} octets" if reader.size else "to the request"
@@ -197,6 +204,11 @@ class _Reader:
         self._unacknowledged = 0
         self._content = bytearray()
         self._announced = -1
+
+    @property
+    def progress(self) -> int:
+        """Grows with what is new: the OACK, each block in order."""
+        return self._next + self._negotiated
 
     def hear(self, octets: bytes) -> _Answer | None:
         """None for what is ignored: the wait goes on."""

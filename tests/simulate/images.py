@@ -62,6 +62,8 @@ def make(state: Path, name: str, architecture: str, loaders: Mapping[str, bytes]
     boot = directory / "boot"
     (boot / "firmware" / "overlays").mkdir(parents=True)
     (boot / "vmlinuz").write_bytes(KERNELS[architecture]())
+    if architecture == "aarch64":
+        (boot / "Image").write_bytes(arm64_kernel())  # as U-Boot's booti takes it, not packed
     (boot / "initrd").write_bytes(INITRD)
     (boot / "firmware" / "vmlinuz").write_bytes(KERNELS[architecture]())
     for file, content in FIRMWARE.items():

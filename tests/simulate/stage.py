@@ -147,7 +147,7 @@ class Played:
         return Counter(packet.port for packet in self.sent)
 
 
-def play(
+def play(  # noqa: C901 (one case for each action)
     board: str | Callable[[Machine], Play[Booted]],
     replies: Replies = lambda _request: [],
     tftp: Tftp | None = None,

@@ -50,16 +50,16 @@ EVERYBODY = {
     "pi4-swapped=dc:a6:32:00:00:02=10000002": "vmlinuz",
     "pi5=2c:cf:67:00:00:01=0c8f7e5c10000003": "vmlinuz",
     "pi5-swapped=2c:cf:67:00:00:02=10000004": "vmlinuz",
-    f"khadas-mainline={KHADAS}": "images/arm64/1/vmlinuz",
-    "uboot-lwip=02:00:00:00:10:02": "images/arm64/1/vmlinuz",
-    "uboot-arm32=02:00:00:00:10:03": "images/armv7/1/vmlinuz",
+    f"khadas-mainline={KHADAS}": "Image",
+    "uboot-lwip=02:00:00:00:10:02": "Image",
+    "uboot-arm32=02:00:00:00:10:03": "vmlinuz",
     "uefi-arm64=02:00:00:00:10:04": "vmlinuz",
     "uefi-x64=52:54:00:00:00:01": "vmlinuz",
     "uefi-x64=52:54:00:00:00:02": "vmlinuz",
     "uefi-x64=52:54:00:00:00:03": "vmlinuz",
     "bios=52:54:00:00:00:04": "vmlinuz",
 }
-"""FIRMWARE=MAC[=SERIAL] -> how the name of the kernel begins that it ends with, below its directory."""
+"""FIRMWARE=MAC[=SERIAL] -> how the name of the kernel begins that it ends with."""
 
 
 @pytest.fixture(scope="module")
@@ -132,7 +132,7 @@ def test_every_board_boots_and_all_of_them_at_once(head: Head) -> None:
     wrong = {
         word: kernel
         for word, kernel in outcome.items()
-        if not (kernel.startswith(EVERYBODY[word]) or kernel.rpartition("/")[2].startswith(EVERYBODY[word]))
+        if kernel.startswith("would not") or not kernel.rpartition("/")[2].startswith(EVERYBODY[word])
     }
     assert not wrong, wrong
     assert head.daemon is not None and "Traceback" not in head.daemon.output()
