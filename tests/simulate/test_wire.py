@@ -192,6 +192,20 @@ def test_a_parallella_loads_u_env_txt_from_its_fixed_address(head: Head) -> None
     assert "DHCPDISCOVER" in done.stdout
 
 
+def test_on_a_card_that_netbootd_serves_itself_it_says_where_to_run_it(lab: Lab, tmp_path: Path) -> None:
+    """What a machine sends out of its own card doesn't come back to it."""
+    lab.ip("link add wire0 type veth peer name far0", "link set far0 up", "link set wire0 up")
+    lab.ip("address add 10.99.0.1/24 dev wire0")
+    config = tmp_path / "netbootd.toml"
+    config.write_text(f'state_dir = "{tmp_path}/state"\n[[network]]\ninterface = "wire0"\n')
+    lab.start("netbootd", [COMMANDS / "netbootd", "--config", config]).wait_for("serving 10.99.0.0/24")
+    command: list[str | Path] = [COMMANDS / "netbootctl", "--config", config, "simulate", "--firmware", "pi4"]
+    done = lab.run(command, check=False)
+    assert done.returncode == 2 and "run it on another machine on the wire" in done.stderr
+    far = lab.run([*command, "--interface", "far0", "--timeout", "5"], check=False)
+    assert far.returncode == 1 and "would not boot" in far.stdout
+
+
 # dnsmasq
 
 DNSMASQ = """
