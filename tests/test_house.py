@@ -37,7 +37,18 @@ SIMULATED = {
         "discovers",
         "boards",
     ),
-    *("raspberrypi", "pi_config", "uboot", "parallella", "extlinux", "edk2", "bios", "shim", "pxelinux"),
+    *(
+        "raspberrypi",
+        "pi_config",
+        "pi_dhcp",
+        "uboot",
+        "parallella",
+        "extlinux",
+        "edk2",
+        "bios",
+        "shim",
+        "pxelinux",
+    ),
     *("grub", "grub_script", "grub_run", "ipxe", "ipxe_script", "linux"),
 }
 PURE = {

@@ -5,19 +5,15 @@ PexMor/raspi-netboot, piPXE, rpi-eeprom #74 (Pi 4), firmware #1012 and #1605 (Pi
 config.txt isn't recorded anywhere; the files are.
 """
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
-from netbootd.dhcp.options import MessageType, Option, printable, sub_options
-from netbootd.simulate import dhcp, discovers, kernel, pi_config, tftp
+from netbootd.simulate import discovers, kernel, pi_config, pi_dhcp, tftp
 from netbootd.simulate.contents import Kind, kind_of
 from netbootd.simulate.dhcp import Reply
-from netbootd.simulate.play import ANY, Booted, Loaded, Machine, Play, WontBoot
+from netbootd.simulate.play import Booted, Loaded, Machine, Play, WontBoot
 from netbootd.simulate.tftp import Habits, Missing
 
-TEXT = b"Raspberry Pi Boot"
-SPACES = b"   "
 PI3_TFTP = Habits(first_port=49152, patience=5.0, tries=5)
 PI4_TFTP = Habits(
     options=(("tsize", "0"), ("blksize", "1024")), first_port=40134, patience=30.0, tries=1, blocks=0
@@ -58,14 +54,14 @@ def pi3(machine: Machine, *, plus: bool = False, uuid: bytes = discovers.PI3_UUI
     """The boot ROM of the 3B, or 3B+: DHCP and bootcode.bin; then bootcode.bin's own DHCP, and start.elf."""
     machine.who, machine.architecture = "boot ROM", "aarch64"
     model = PI3_PLUS if plus else PI3
-    spaces = b"" if plus else SPACES
+    spaces = b"" if plus else pi_dhcp.SPACES
 
     def judge(reply: Reply) -> str | None:
         if not plus and (reply.message.hops or int(reply.message.giaddr)):
             return "it came through a relay agent, which this ROM can't take"
-        return _pi3_text(reply, spaces)
+        return pi_dhcp.has_text(reply, spaces)
 
-    server = yield from _pi3_dhcp(machine, discovers.raspberry_rom(machine.mac, uuid), judge)
+    server = yield from pi_dhcp.rom(machine, discovers.raspberry_rom(machine.mac, uuid), judge)
     found = yield from tftp.read(machine, PI3_TFTP, server, "bootcode.bin", does="runs it")
     if isinstance(found, Missing):
         raise WontBoot(
@@ -73,10 +69,10 @@ def pi3(machine: Machine, *, plus: bool = False, uuid: bytes = discovers.PI3_UUI
         )
     yield from tftp.read(machine, PI3_TFTP, server, "bootsig.bin", optional=True)
     machine.who = "bootcode.bin"
-    server = yield from _pi3_dhcp(
+    server = yield from pi_dhcp.rom(
         machine,
         discovers.raspberry_bootcode(machine.mac, machine.serial),
-        lambda reply: _pi3_text(reply, b""),
+        lambda reply: pi_dhcp.has_text(reply, b""),
     )
     files = _Files(machine, PI3_TFTP, server)
     if (yield from files.there(f"{machine.serial & 0xFFFFFFFF:08x}/{model.start}")):
@@ -93,7 +89,7 @@ def pi3(machine: Machine, *, plus: bool = False, uuid: bytes = discovers.PI3_UUI
 def pi4(machine: Machine, *, fourcc: bytes = b"4iPR") -> Play[Booted]:
     """The Pi 4's EEPROM: DHCP in full, then start4.elf under the serial, or at the root."""
     uuid = discovers.pi4_uuid(machine.mac, machine.serial, fourcc, 0xD03114)
-    server = yield from _eeprom_dhcp(machine, uuid)
+    server = yield from pi_dhcp.eeprom(machine, uuid)
     files = _Files(machine, PI4_TFTP, server)
     prefix = f"{machine.serial & 0xFFFFFFFF:08x}/"
     start = yield from files.first((f"{prefix}start4.elf", f"{prefix}start.elf"))
@@ -114,130 +110,11 @@ def pi4(machine: Machine, *, fourcc: bytes = b"4iPR") -> Play[Booted]:
 def pi5(machine: Machine, *, fourcc: bytes = b"RPi5") -> Play[Booted]:
     """The Pi 5's EEPROM has start.elf within: config.txt, a device tree that fits, the kernel."""
     uuid = discovers.pi4_uuid(machine.mac, machine.serial, fourcc, 0xD04170)
-    server = yield from _eeprom_dhcp(machine, uuid)
+    server = yield from pi_dhcp.eeprom(machine, uuid)
     files = _Files(machine, PI4_TFTP, server, prefix=f"{machine.serial & 0xFFFFFFFF:08x}/")
     if not (yield from files.there(f"{files.prefix}config.txt")):
         files.prefix = ""
     return (yield from _to_kernel(machine, files, PI5))
-
-
-# DHCP
-
-
-def _pi3_dhcp(machine: Machine, octets: bytes, judge: dhcp.Judge) -> Play[IPv4Address]:
-    """No REQUEST is ever sent: the OFFER is final. The server is who sent it, siaddr isn't read (#801)."""
-    replies = yield from dhcp.ask(
-        machine,
-        [(octets, 5.0)] * 5,
-        (MessageType.OFFER,),
-        _addresses_too(judge),
-        _addressed_and(judge),
-        bare=True,
-        ttl=128,
-    )
-    return (yield from _settle(machine, replies, judge, lambda reply: reply.source))
-
-
-def _eeprom_dhcp(machine: Machine, uuid: bytes) -> Play[IPv4Address]:
-    """The EEPROM's default timers: 4 s for each DISCOVER (DHCP_REQ_TIMEOUT), 45 s in all (DHCP_TIMEOUT)."""
-    machine.who, machine.architecture = "EEPROM boot loader", "aarch64"
-    xid = machine.next_xid()
-    discover = discovers.raspberry_eeprom(machine.mac, xid, uuid)
-    replies = yield from dhcp.ask(
-        machine,
-        [(discover, 4.0)] * 11,
-        (MessageType.OFFER,),
-        _addresses_too(_pi4_takes),
-        _addressed_and(_pi4_takes),
-    )
-    server = yield from _settle(machine, replies, _pi4_takes, _pi4_server)
-    offer = next(reply for reply in replies if int(reply.message.yiaddr))
-    options = dhcp.as_request(offer.octets, offer.server_id, offer.message.yiaddr)
-    request = discovers.raspberry_eeprom(machine.mac, xid, uuid, options)
-    acks = yield from dhcp.ask(
-        machine, [(request, 4.0)] * 3, (MessageType.ACK, MessageType.NAK), _no_nak, what="DHCPREQUEST"
-    )
-    if not acks:
-        raise dhcp.nobody(machine)
-    return server
-
-
-def _settle(
-    machine: Machine, replies: Sequence[Reply], judge: dhcp.Judge, server_of: Callable[[Reply], IPv4Address]
-) -> Play[IPv4Address]:
-    addressed = next((reply for reply in replies if int(reply.message.yiaddr)), None)
-    boots = next((reply for reply in replies if judge(reply) is None), None)
-    if addressed is None or boots is None:
-        if replies and boots is None:
-            machine.refusal = judge(replies[-1]) or ""
-        raise dhcp.nobody(machine)
-    server = server_of(boots)
-    yield from dhcp.take(machine, addressed, server, "")
-    if boots.message.siaddr not in (server, ANY):
-        machine.caution(f"the answer's siaddr is {boots.message.siaddr}; files are fetched from {server}")
-    return server
-
-
-def _addresses_too(judge: dhcp.Judge) -> dhcp.Judge:
-    """An offer of a mere address is kept beside one that says what to boot (proxyDHCP)."""
-
-    def judged(reply: Reply) -> str | None:
-        if Option.VENDOR_SPECIFIC not in reply.message.options and int(reply.message.yiaddr):
-            return judge(reply) and None
-        return judge(reply)
-
-    return judged
-
-
-def _addressed_and(judge: dhcp.Judge) -> Callable[[list[Reply]], bool]:
-    def enough(replies: list[Reply]) -> bool:
-        return any(int(r.message.yiaddr) for r in replies) and any(judge(r) is None for r in replies)
-
-    return enough
-
-
-def _pi3_text(reply: Reply, spaces: bytes) -> str | None:
-    menu = reply.message.options.get(Option.VENDOR_SPECIFIC)
-    if menu is None:
-        return "option 43 is missing, it must say 'Raspberry Pi Boot'"
-    if TEXT not in menu:
-        return f"option 43 says {printable(menu)!r}, not 'Raspberry Pi Boot'"
-    if TEXT + spaces not in menu:
-        return "'Raspberry Pi Boot' in option 43 isn't followed by three spaces, which this ROM insists on"
-    return None
-
-
-def _pi4_takes(reply: Reply) -> str | None:
-    """43 with the text, in the first entry of a menu where it is one (rpi-eeprom #182, #376), or 66 as dotted
-    quad."""
-    menu = reply.message.options.get(Option.VENDOR_SPECIFIC)
-    if menu is not None:
-        entry = sub_options(menu).get(9, b"")
-        first = entry[3 : 3 + entry[2]] if len(entry) > 3 else menu
-        if TEXT in first:
-            return None
-        return f"option 43 begins with {printable(first)!r}, not with 'Raspberry Pi Boot'"
-    if _dotted(reply.text(Option.TFTP_SERVER_NAME)) is None:
-        return "neither option 43 with 'Raspberry Pi Boot' nor option 66 as a dotted address"
-    return None
-
-
-def _pi4_server(reply: Reply) -> IPv4Address:
-    dotted = _dotted(reply.text(Option.TFTP_SERVER_NAME))
-    if dotted and Option.VENDOR_SPECIFIC not in reply.message.options:
-        return dotted
-    return reply.message.siaddr if int(reply.message.siaddr) else reply.server_id
-
-
-def _dotted(text: str) -> IPv4Address | None:
-    try:
-        return IPv4Address(text)
-    except ValueError:
-        return None
-
-
-def _no_nak(reply: Reply) -> str | None:
-    return "the server takes its offer back (NAK)" if reply.message.type is MessageType.NAK else None
 
 
 # Files

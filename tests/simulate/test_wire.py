@@ -42,6 +42,11 @@ NODES = {
     "lwip": ("arm64", "02:00:00:00:10:02"),
     "armv7": ("armv7", "02:00:00:00:10:03"),
     "armserver": ("arm64", "02:00:00:00:10:04"),
+    "para": ("armv7", "04:4f:8b:00:00:07"),
+    "pc-rom": ("x86", "52:54:00:00:00:05"),
+    "pc-http": ("x86", "52:54:00:00:00:06"),
+    "pc-net-grub": ("x86", "52:54:00:00:00:07"),
+    "pc-linux": ("x86", "52:54:00:00:00:08"),
 }
 EVERYBODY = {
     **{f"pi3={mac}={serial}": "vmlinuz" for mac, serial in zip(PI3S, ("5564247d", "99112233"), strict=True)},
@@ -58,6 +63,11 @@ EVERYBODY = {
     "uefi-x64=52:54:00:00:00:02": "vmlinuz",
     "uefi-x64=52:54:00:00:00:03": "vmlinuz",
     "bios=52:54:00:00:00:04": "vmlinuz",
+    "ipxe=52:54:00:00:00:05": "vmlinuz",
+    "uefi-http=52:54:00:00:00:06": "vmlinuz",
+    "grub=52:54:00:00:00:07": "vmlinuz",
+    "linux=52:54:00:00:00:08": "the one that runs",
+    "parallella=04:4f:8b:00:00:07": "vmlinuz",
 }
 """FIRMWARE=MAC[=SERIAL] -> how the name of the kernel begins that it ends with."""
 
@@ -185,8 +195,7 @@ def test_the_bridge_has_no_port_of_the_simulation_s_left(head: Head) -> None:
 
 
 def test_a_parallella_loads_u_env_txt_from_its_fixed_address(head: Head) -> None:
-    head.ctl("node", "add", "para", "--mac", "04:4f:8b:00:00:07", "--image", "armv7")
-    done = head.simulate("--firmware", "parallella", "--mac", "04:4f:8b:00:00:07")
+    done = head.simulate("--firmware", "parallella", "--mac", NODES["para"][1])
     assert done.returncode == 0, done.stdout
     assert done.stdout.count("imports it") == 2, "the second is the node's own"
     assert "DHCPDISCOVER" in done.stdout
