@@ -116,7 +116,7 @@ def _finish(bars: "Bars", task: "TaskID | None") -> None:
 
 
 def amount(step: str, done: int, total: int | None, rate: float | None = None) -> str:
-    """`12 of 300, 4 %`; of octets `1.2 GB of 2.6 GB, 46 %, 85.0 MB/s, 16 s left`, at `rate` octets a second."""
+    """`12 of 300, 4 %`; of octets `1.2 GB of 2.6 GB, 46 %, 85.0 MB/s, 16 s left`, by `rate`."""
     octets = step in OCTET_STEPS
     if total is None:
         parts = [size(done) if octets else str(done)] if octets or done else []

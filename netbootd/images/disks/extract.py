@@ -128,7 +128,8 @@ class _Disk:
             tree = Tree(home / "tree", self._room)
             self._trees.append(tree)
             Fat(self.elevator, start, size, tree).begin()
-        elif system.kind in MOUNTABLE and size and not self._in_place:
+        elif system.kind in MOUNTABLE and not self._in_place:
+            size = size or system.size
             self.elevator.copy(start, size, Copy(home / "image", size, self._room).data)
 
 

@@ -24,11 +24,15 @@ _BY_MAGIC = (
 
 @dataclass(frozen=True, slots=True)
 class FileSystem:
-    """`kind` is the kernel's name of it (fat for vfat); `uuid` and `label` as UUID= and LABEL= name it."""
+    """`kind` is the kernel's name of it (fat for vfat); `uuid` and `label` as UUID= and LABEL= name it.
+
+    `size` in octets is told where nobody but the file system itself would know it, else 0.
+    """
 
     kind: str
     uuid: str = ""
     label: str = ""
+    size: int = 0
 
 
 def recognise(head: bytes) -> FileSystem | None:
@@ -43,12 +47,23 @@ def _named(kind: str, head: bytes) -> FileSystem:
     places = {"ext4": (1128, 1144, 16), "xfs": (32, 108, 12), "btrfs": (_BTRFS + 32, _BTRFS + 299, 256)}
     if kind == "f2fs":
         label = head[1148 : 1148 + 1024].decode("utf-16-le", "replace").split("\0")[0]
-        return FileSystem(kind, str(UUID(bytes=head[1132:1148])), label)
+        return FileSystem(kind, str(UUID(bytes=head[1132:1148])), label, _size(kind, head))
     if kind not in places:
-        return FileSystem(kind)
+        return FileSystem(kind, size=_size(kind, head))
     uuid, label_at, size = places[kind]
     label = head[label_at : label_at + size].split(b"\0")[0].decode("utf-8", "replace")
-    return FileSystem(kind, str(UUID(bytes=head[uuid : uuid + 16])), label)
+    return FileSystem(kind, str(UUID(bytes=head[uuid : uuid + 16])), label, _size(kind, head))
+
+
+def _size(kind: str, head: bytes) -> int:
+    """What the superblock says of those that are mounted whole."""
+    if kind == "xfs":
+        block, blocks = struct.unpack_from(">IQ", head, 4)
+        return int(block * blocks)
+    if kind == "f2fs":
+        return int(struct.unpack_from("<Q", head, 1024 + 36)[0] << 12)
+    at = {"squashfs": 40, "btrfs": _BTRFS + 112}.get(kind)
+    return int(struct.unpack_from("<Q", head, at)[0]) if at is not None else 0
 
 
 def _fat(head: bytes) -> FileSystem | None:

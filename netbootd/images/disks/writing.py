@@ -118,7 +118,7 @@ class Copy(_Pieces):
         super().__init__(room)
         self._path = path
         with path.open("xb") as file:
-            file.truncate(size)
+            file.truncate(-(-size // _BLOCK) * _BLOCK)  # a loop device has whole blocks only
 
     def data(self, offset: int, octets: memoryview) -> None:
         """A piece of it."""

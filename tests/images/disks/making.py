@@ -26,7 +26,7 @@ def blank(path: Path, size: int) -> Path:
     return path
 
 
-def ext4(path: Path, root: Path, size: int = 64 * MEGA, *options: str) -> Path:
+def ext4(path: Path, root: Path, size: int = 24 * MEGA, *options: str) -> Path:
     """An ext4 file system that holds what `root` holds."""
     run("mkfs.ext4", "-q", "-F", "-d", root, *options, blank(path, size))
     return path
@@ -55,9 +55,20 @@ def by_kernel(path: Path, root: Path) -> Path:
     return path
 
 
-def fat(path: Path, files: Path, size: int = 34 * MEGA, bits: int = 32) -> Path:
+def fat(path: Path, files: Path, size: int = 12 * MEGA, bits: int = 16) -> Path:
     """A FAT file system that holds what the directory `files` holds."""
-    run("mkfs.vfat", "-F", str(bits), "-i", "1234ABCD", "-n", "bootfs", blank(path, size))
+    run(
+        "mkfs.vfat",
+        "-s",
+        "4" if bits == 16 else "1",
+        "-F",
+        str(bits),
+        "-i",
+        "1234ABCD",
+        "-n",
+        "bootfs",
+        blank(path, size),
+    )
     for name in sorted(files.iterdir()):
         run("mcopy", "-i", path, "-s", "-m", name, "::")
     return path

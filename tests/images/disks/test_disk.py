@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -130,7 +131,7 @@ def test_what_a_root_consists_of_survives(store: ImageStore, root: Path, tmp_pat
 def test_an_attribute_that_is_too_large_for_the_disk_here_is_told(
     store: ImageStore, root: Path, tmp_path: Path
 ) -> None:
-    image = making.ext4(tmp_path / "root.ext4", root, 64 * MEGA, "-b", "4096", "-O", "ea_inode")
+    image = making.ext4(tmp_path / "root.ext4", root, 24 * MEGA, "-b", "4096", "-O", "ea_inode")
     value = put(tmp_path, "value", b"v" * 9000)
     making.run("debugfs", "-w", "-R", f"ea_set -f {value} /etc/hostname user.large", image)
     generation = import_image(store, "golden", image)
@@ -156,8 +157,9 @@ def filled(kind: str, path: Path, root: Path) -> Path:
 
 
 @pytest.mark.needs("mksquashfs", "mkfs.btrfs", "mkfs.xfs")
-@pytest.mark.parametrize("suffix", ["", ".zst"])
-@pytest.mark.parametrize("kind", ["squashfs", "btrfs", "xfs"])
+@pytest.mark.parametrize(
+    ("kind", "suffix"), [("squashfs", ".zst"), ("btrfs", ""), ("btrfs", ".zst"), ("xfs", "")]
+)
 def test_other_root_file_systems_are_read_by_the_kernel(
     store: ImageStore, root: Path, tmp_path: Path, kind: str, suffix: str
 ) -> None:
@@ -169,6 +171,32 @@ def test_other_root_file_systems_are_read_by_the_kernel(
     generation = import_image(store, "golden", source)
     assert_special_files(generation.root, 1_000_000_000 if kind == "squashfs" else 1_000_000_000.25)
     assert making.run("losetup", "--list") == before
+
+
+@pytest.mark.needs("mksquashfs")
+@pytest.mark.parametrize("suffix", ["", ".xz"])
+def test_a_file_system_without_a_disk_around_it_is_read_as_well(
+    store: ImageStore, root: Path, tmp_path: Path, suffix: str
+) -> None:
+    image = filled("squashfs", tmp_path / "root.img", root)
+    generation = import_image(store, "golden", making.packed(image, suffix) if suffix else image)
+    assert (generation.root / "bin/sh").readlink() == Path("/bin/busybox")
+
+
+@pytest.mark.needs("losetup")
+def test_a_card_in_its_reader_is_read(store: ImageStore, card: Path) -> None:
+    """A block device, as /dev/sdb is."""
+    command: list[str | Path] = ["losetup", "--find", "--show", "--read-only", card]
+    found = subprocess.run(command, capture_output=True, text=True, check=False)
+    if found.returncode:
+        pytest.skip(f"no loop device here: {found.stderr.strip()}")
+    device = found.stdout.strip()
+    try:
+        generation = import_image(store, "golden", device)
+    finally:
+        subprocess.run(["losetup", "--detach", device], check=True)
+    assert_is_the_card(generation)
+    assert generation.sha256 == hashlib.sha256(card.read_bytes()).hexdigest()
 
 
 @pytest.mark.needs("mkfs.f2fs")
@@ -202,7 +230,7 @@ def test_a_debian_server_of_many_partitions(store: ImageStore, root: Path, tmp_p
     put(esp, "EFI/BOOT/BOOTX64.EFI", "MZ")
     put(home, "pi/.bashrc", "")
     parts = [
-        ("uefi", making.fat(tmp_path / "p1", esp, 4 * MEGA, 12)),
+        ("uefi", making.fat(tmp_path / "p1", esp, 34 * MEGA, 32)),
         ("linux", making.ext4(tmp_path / "p2", kernel, 8 * MEGA, "-t", "ext2")),
         ("linux", making.ext4(tmp_path / "p3", root)),
         ("linux", making.ext4(tmp_path / "p4", home, 8 * MEGA, "-L", "home")),
@@ -225,7 +253,7 @@ def test_logical_partitions_are_found(store: ImageStore, root: Path, tmp_path: P
     )
     making.run("sfdisk", "--quiet", path, input_text=table)
     for image, at in (
-        (making.ext4(tmp_path / "p5", root), 2),
+        (making.ext4(tmp_path / "p5", root, 64 * MEGA), 2),
         (making.ext4(tmp_path / "p6", home, 8 * MEGA), 70),
     ):
         making.run("dd", f"if={image}", f"of={path}", "bs=1M", f"seek={at}", "conv=notrunc", "status=none")
