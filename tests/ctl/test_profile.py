@@ -10,8 +10,10 @@ def test_a_profile_is_made_changed_and_listed_with_who_uses_it(head: Head) -> No
     head.well("profile", "set", "gpu", "--parent", "base", "--kernel-args", "nomodeset")
     head.well("profile", "set", "gpu", "--image", "cuda")
     head.well("node", "add", "n01", "--mac", MACS[0], "--profile", "gpu")
-    nothing: dict[str, object] = {"parent": None, "image": None, "root": None, "kernel_args": None, "loader": None,
-               "eeprom_update": None, "dhcp_options": {}, "nodes": []}  # fmt: skip
+    nothing: dict[str, object] = dict.fromkeys(
+        ("parent", "image", "root", "kernel_args", "loader", "eeprom_update")
+    )
+    nothing |= {"dhcp_options": {}, "nodes": []}
     assert head.well("profile", "list", "--json").json == [
         nothing | {"name": "base", "image": "debian", "root": "ram"},
         nothing | {"name": "gpu", "parent": "base", "image": "cuda", "kernel_args": "nomodeset",
