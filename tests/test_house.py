@@ -77,6 +77,7 @@ PURE = {
     "netbootd.images.disks.ext4_reader",
     "netbootd.images.disks.fat",
     "netbootd.images.disks.filesystems",
+    "netbootd.images.disks.journal",
     "netbootd.images.disks.partitions",
     "netbootd.images.disks.parts",
     "netbootd.images.driver_tables",

@@ -85,6 +85,10 @@ def _recognised(path: Path, source: str) -> Source:
             f"{path} is neither a file nor a directory",
             "give the path of an image, an archive or a directory",
         )
+    if path.is_block_device():
+        for device in trees.mounted_devices():
+            if device.startswith(str(path.resolve())):
+                raise UserError(f"{device} is mounted", f"umount {device}; what changes can't be read whole")
     return recognise(path)
 
 

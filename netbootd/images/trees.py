@@ -58,6 +58,12 @@ def mounts_under(directory: Path) -> list[Path]:
     return found[::-1]
 
 
+def mounted_devices() -> list[str]:
+    """The devices that file systems are mounted from, as /dev/sda2 is."""
+    lines = Path("/proc/self/mounts").read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    return [_unescaped(line.split(" ")[0]) for line in lines if line.startswith("/dev/")]
+
+
 def _entries(directory: str) -> Iterator[tuple[str, os.stat_result]]:
     try:
         with os.scandir(directory) as entries:

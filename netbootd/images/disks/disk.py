@@ -31,6 +31,8 @@ def fill(source: Source, reading: Reading, staging: Staging, progress: Progress)
     told = _extract(source, reading, staging, progress)
     parts = [Part(**part) for part in told["parts"]]
     remarks = list(remarks_on(told))
+    if told.get("replayed"):
+        remarks.append("it had not been unmounted; the changes in its journal are in the image")
     home = staging.directory / "parts"
     for part in parts:
         if part.kind in MOUNTABLE:

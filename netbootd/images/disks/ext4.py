@@ -53,6 +53,7 @@ class Superblock:
     descriptor: int
     has_group_checksums: bool
     needs_recovery: bool
+    journal_inode: int
     unknown_features: int
 
     @classmethod
@@ -77,6 +78,7 @@ class Superblock:
             descriptor=descriptor,
             has_group_checksums=bool(ro_compat & _CHECKSUMMED_GROUPS),
             needs_recovery=bool(incompat & _RECOVER),
+            journal_inode=struct.unpack_from("<I", raw, 0xE0)[0],
             unknown_features=incompat & ~_KNOWN,
         )
         made._check(raw, size)
@@ -130,20 +132,32 @@ class Group:
 
 def groups(raw: bytes, superblock: Superblock) -> Iterator[Group]:
     """The block groups from their descriptors. Raises DiskError."""
-    wide = superblock.descriptor >= 64
     for number in range(superblock.groups):
         at = number * superblock.descriptor
-        table = struct.unpack_from("<I", raw, at + 8)[0]
+        table = _table(raw, at, superblock)
         flags, unused = struct.unpack_from("<H8xH", raw, at + 18)
-        if wide:
-            table |= struct.unpack_from("<I", raw, at + 0x28)[0] << 32
+        if superblock.descriptor >= 64:
             unused |= struct.unpack_from("<H", raw, at + 0x32)[0] << 16
-        if not 0 < table < superblock.blocks or unused > superblock.inodes_per_group:
+        if unused > superblock.inodes_per_group:
             raise DiskError("its root file system's group descriptors are damaged", "e2fsck can mend it")
         used = superblock.inodes_per_group
         if superblock.has_group_checksums:
             used = 0 if flags & 1 else used - unused
-        yield Group(table * superblock.block, used)
+        yield Group(table, used)
+
+
+def first_table(raw: bytes, superblock: Superblock) -> int:
+    """Where the inodes of the first group lie, in octets, from its descriptor. Raises DiskError."""
+    return _table(raw, 0, superblock)
+
+
+def _table(raw: bytes, at: int, superblock: Superblock) -> int:
+    block: int = struct.unpack_from("<I", raw, at + 8)[0]
+    if superblock.descriptor >= 64:
+        block |= struct.unpack_from("<I", raw, at + 0x28)[0] << 32
+    if not 0 < block < superblock.blocks:
+        raise DiskError("its root file system's group descriptors are damaged", "e2fsck can mend it")
+    return block * superblock.block
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Protocol
 
-from netbootd.images.disks import ext4
+from netbootd.images.disks import ext4, journal
 from netbootd.images.disks.elevator import DiskError, Elevator
 
 _LARGEST_DIRECTORY = 256 << 20
+_LARGEST_JOURNAL = 1 << 30
 _LARGEST_TARGET = 4096
 _LARGEST_VALUE = 1 << 16
 _MOST_GROUPS = 1 << 20
@@ -50,11 +51,17 @@ class Ext4:
         self._receiver = receiver
         self._superblock: ext4.Superblock
         self._mapped = 0
+        self._overlay: dict[int, bytes] = {}
         self._gathered: list[tuple[bytearray, Callable[[bytes], None]]] = []
 
     def begin(self) -> None:
         """Ask for the superblock, and from there on for everything."""
         self._read(1024, ext4.SUPERBLOCK, self._on_superblock)
+
+    @property
+    def was_unmounted(self) -> bool:
+        """Whether nothing had to be taken from the journal."""
+        return not self._overlay
 
     def finish(self) -> None:
         """Everything passed: make sense of the directories and the like. Raises DiskError."""
@@ -76,7 +83,38 @@ class Ext4:
         }
 
     def _read(self, offset: int, size: int, deliver: Callable[[bytes], None]) -> None:
-        self._elevator.read(self._start + offset, size, deliver)
+        gathered = bytearray()
+
+        def gather(_: int, piece: memoryview) -> None:
+            gathered.extend(piece)
+            if len(gathered) == size:
+                deliver(bytes(gathered))
+
+        self._copy(offset, size, gather)
+
+    def _copy(self, offset: int, size: int, sink: Callable[[int, memoryview], None]) -> None:
+        """Have the elevator bring octets, as they are once the journal is laid over them."""
+        if self._overlay:
+            self._elevator.copy(
+                self._start + offset,
+                size,
+                lambda begin, octets: sink(begin, self._overlaid(offset + begin, octets)),
+            )
+        else:
+            self._elevator.copy(self._start + offset, size, sink)
+
+    def _overlaid(self, at: int, octets: memoryview) -> memoryview:
+        """What lies at `at`, with what the journal says of it."""
+        block = self._superblock.block
+        changed: bytearray | None = None
+        for number in range(at // block, (at + len(octets) - 1) // block + 1):
+            content = self._overlay.get(number)
+            if content is None:
+                continue
+            changed = bytearray(octets) if changed is None else changed
+            begin, end = max(number * block, at), min((number + 1) * block, at + len(octets))
+            changed[begin - at : end - at] = content[begin - number * block : end - number * block]
+        return octets if changed is None else memoryview(changed)
 
     def _on_superblock(self, raw: bytes) -> None:
         superblock = self._superblock = ext4.Superblock.parse(raw, self._size)
@@ -85,16 +123,46 @@ class Ext4:
                 f"its root file system has unknown features ({superblock.unknown_features:#x})",
                 "mount it, and import the directory that it is mounted on",
             )
-        if superblock.needs_recovery:
-            raise DiskError(
-                "its root file system wasn't unmounted, and its journal has changes that aren't in place yet",
-                "run e2fsck -p on a copy of it, or boot it once and shut it down, and read it again",
-            )
         if superblock.groups > _MOST_GROUPS:
             raise DiskError("its root file system's superblock is damaged", "e2fsck can mend it")
         self._receiver.expect(superblock.used)
         self._elevator.expect_end(self._start + superblock.blocks * superblock.block)
+        if superblock.needs_recovery:
+            self._read(superblock.descriptors_at, superblock.descriptor, self._find_journal)
+        else:
+            self._read_descriptors()
+
+    def _read_descriptors(self) -> None:
+        superblock = self._superblock
         self._read(superblock.descriptors_at, superblock.groups * superblock.descriptor, self._on_descriptors)
+
+    def _find_journal(self, descriptor: bytes) -> None:
+        """The disk wasn't unmounted: its journal has to be read before anything else is."""
+        superblock = self._superblock
+        number = superblock.journal_inode
+        if not 0 < number < _FIRST_ORDINARY:
+            raise DiskError(
+                "its root file system wasn't unmounted, and its journal is on another disk",
+                "unmount it where both are, then read it again",
+            )
+        at = ext4.first_table(descriptor, superblock) + (number - 1) * superblock.inode_size
+        self._read(at, superblock.inode_size, self._read_journal)
+
+    def _read_journal(self, raw: bytes) -> None:
+        inode = ext4.Inode.parse(raw)
+        if not 0 < inode.size <= _LARGEST_JOURNAL or inode.is_inline:
+            raise DiskError("its journal is damaged", _FSCK)
+        whole, missing = bytearray(inode.size), inode.size
+
+        def piece(offset: int, octets: memoryview) -> None:
+            nonlocal missing
+            whole[offset : offset + len(octets)] = octets
+            missing -= len(octets)
+            if not missing:
+                self._overlay = journal.replayed(bytes(whole), self._superblock.block)
+                self._read_descriptors()
+
+        self._read_data(inode, piece)
 
     def _on_descriptors(self, raw: bytes) -> None:
         superblock = self._superblock
@@ -229,8 +297,8 @@ class Ext4:
         self._claim(extent.physical, extent.count)
         block = self._superblock.block
         offset = extent.logical * block
-        self._elevator.copy(
-            self._start + extent.physical * block,
+        self._copy(
+            extent.physical * block,
             max(min(extent.count * block, size - offset), 0),
             lambda begin, octets: piece(offset + begin, octets),
         )

@@ -8,7 +8,8 @@ and waits for the next. What partition N holds comes to lie in parts/N/tree, wit
 links, holes, device nodes and extended attributes. A file system that only the kernel can read is copied to
 parts/N/image, unless it is in place: then whoever called mounts it where it lies.
 
-Its last words are those of unpack.py, with "parts": a list of what each partition is.
+Its last words are those of unpack.py, with "parts", a list of what each partition is, and "replayed", how
+many of them had not been unmounted: what their journals say was laid over them.
 """
 
 import codecs
@@ -59,7 +60,8 @@ def main() -> int:
         if error.errno in ARCHIVE_FAULTS:
             return say(2, refused=f"{what} can't be made: {error.strerror}")
         return say(4, failed=f"{what}: {error.strerror}")
-    return say(0, parts=[asdict(part) for part in disk.parts], attributes=lost, acls=0)
+    parts = [asdict(part) for part in disk.parts]
+    return say(0, parts=parts, attributes=lost, acls=0, replayed=disk.replayed)
 
 
 def _read(elevator: Elevator, passes: socket.socket, *, seekable: bool) -> None:
@@ -83,6 +85,7 @@ class _Disk:
     def __init__(self, *, in_place: bool) -> None:
         self.elevator = Elevator()
         self.parts: list[Part] = []
+        self.replayed = 0
         self._in_place = in_place
         self._named: list[tuple[Ext4, Inodes, Path]] = []
         self._trees: list[Tree] = []
@@ -98,6 +101,7 @@ class _Disk:
         for system, inodes, home in self._named:
             inodes.close()
             system.finish()
+            self.replayed += not system.was_unmounted
             lost += make_tree(system, home / "inodes", home / "tree")
         return lost
 

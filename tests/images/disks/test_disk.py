@@ -9,6 +9,7 @@ import pytest
 
 from netbootd.errors import HostError, UserError
 from netbootd.image import Generation
+from netbootd.images import trees
 from netbootd.images.importer import import_image
 from netbootd.images.store import ImageStore
 from tests.images.disks import making
@@ -184,14 +185,18 @@ def test_a_file_system_without_a_disk_around_it_is_read_as_well(
 
 
 @pytest.mark.needs("losetup")
-def test_a_card_in_its_reader_is_read(store: ImageStore, card: Path) -> None:
-    """A block device, as /dev/sdb is."""
+def test_a_card_in_its_reader_is_read(store: ImageStore, card: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A block device, as /dev/sdb is; not while somebody may change what is on it."""
     command: list[str | Path] = ["losetup", "--find", "--show", "--read-only", card]
     found = subprocess.run(command, capture_output=True, text=True, check=False)
     if found.returncode:
         pytest.skip(f"no loop device here: {found.stderr.strip()}")
     device = found.stdout.strip()
     try:
+        monkeypatch.setattr(trees, "mounted_devices", lambda: [f"{device}p2"])
+        with pytest.raises(UserError, match=f"{device}p2 is mounted; umount {device}p2"):
+            import_image(store, "golden", device)
+        monkeypatch.undo()
         generation = import_image(store, "golden", device)
     finally:
         subprocess.run(["losetup", "--detach", device], check=True)
@@ -320,11 +325,60 @@ def test_a_card_that_does_not_fit_is_told_before_it_is_read(root: Path, tmp_path
         assert_nothing_published(store)
 
 
-def test_a_disk_that_was_not_unmounted_is_refused_with_its_remedy(
-    store: ImageStore, root: Path, tmp_path: Path
+# What was not unmounted
+
+UNFINISHED = """
+set -e
+mount -n -o loop,nodelalloc "$1" "$3"
+cp -a "$2/." "$3/"
+sync -f "$3"
+# Blocks of directories freed and used again for data: the journal has to revoke them.
+rm -r "$3/gone"
+mkdir "$3/new" && cp -a "$2/gone" "$3/new/copied"
+echo changed >"$3/etc/hostname"
+ln "$3/etc/hostname" "$3/new/linked"
+setfattr -n user.late -v late "$3/etc/hostname" 2>/dev/null || true
+# One file's fsync commits to the journal; the tables themselves are written later.
+sync "$3/etc/hostname"
+cp --sparse=always "$1" "$4"
+umount -n "$3"
+"""
+
+
+@pytest.mark.parametrize("options", [(), ("-O", "^metadata_csum,^64bit"), ("-O", "^metadata_csum")])
+@pytest.mark.parametrize("suffix", ["", ".zst"])
+def test_a_card_that_lost_its_power_has_what_its_journal_says(
+    store: ImageStore, root: Path, tmp_path: Path, options: tuple[str, ...], suffix: str
 ) -> None:
+    for number in range(60):
+        put(root, f"gone/d{number}/file", f"{number} " * 500)
+    image, dirty = tmp_path / "root.ext4", tmp_path / "dirty.ext4"
+    making.run("mkfs.ext4", "-q", "-F", "-b", "4096", *options, making.blank(image, 48 * MEGA))
+    (tmp_path / "mnt").mkdir()
+    script = ["unshare", "--mount", "--propagation=private", "sh", "-c", UNFINISHED, "sh"]
+    command = [*script, str(image), str(root), str(tmp_path / "mnt"), str(dirty)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"can't mount by a loop device here: {done.stderr.strip()}")
+    assert "needs_recovery" in making.run("dumpe2fs", "-h", dirty)
+    before = dirty.read_bytes()
+    listing = making.run("debugfs", "-R", "ls -p /", dirty)
+    assert "/gone/" in listing and "/new/" not in listing, "only the journal knows"
+    generation = import_image(store, "golden", making.packed(dirty, suffix) if suffix else dirty)
+    assert dirty.read_bytes() == before
+    assert "it had not been unmounted; the changes in its journal are in the image" in generation.remarks
+    assert not (generation.root / "gone").exists()
+    making.run("diff", "-r", root / "gone", generation.root / "new/copied")
+    assert (generation.root / "new/linked").read_text() == "changed\n"
+    assert os.getxattr(generation.root / "new/linked", "user.late") == b"late"
+    making.run("diff", "-r", "--no-dereference", root / "bin", generation.root / "bin")
+
+
+def test_a_journal_that_is_damaged_is_told(store: ImageStore, root: Path, tmp_path: Path) -> None:
     image = making.ext4(tmp_path / "root.ext4", root)
     making.run("debugfs", "-w", "-R", "feature needs_recovery", image)
-    with pytest.raises(UserError, match=r"wasn't unmounted.*e2fsck -p"):
+    content = image.read_bytes()
+    image.write_bytes(content.replace(b"\xc0\x3b\x39\x98", b"\xc0\x3b\x39\x99"))
+    with pytest.raises(UserError, match=r"wasn't unmounted, and its journal is damaged; e2fsck"):
         import_image(store, "golden", image)
     assert_nothing_published(store)

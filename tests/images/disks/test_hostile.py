@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from netbootd.images.disks import ext4, fat, filesystems, partitions
+from netbootd.images.disks import ext4, fat, filesystems, journal, partitions
 from netbootd.images.disks.elevator import DiskError, Elevator
 from netbootd.images.disks.ext4_reader import Ext4
 from netbootd.images.disks.fat import Fat
@@ -319,6 +319,20 @@ def test_structures_of_anything_are_read_or_refused(raw: bytes) -> None:
     ):
         with contextlib.suppress(DiskError):
             read()
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from([1, 2, 5, 9]), st.integers(0, 3), st.binary(max_size=90)), max_size=12)
+)
+def test_a_journal_of_anything_is_replayed_or_refused(blocks: list[tuple[int, int, bytes]]) -> None:
+    head = b"\xc0\x3b\x39\x98" + struct.pack(">IIIIIIIIII", 4, 0, 1024, len(blocks) + 2, 1, 1, 1, 0, 0, 0x12)
+    body = b"".join(
+        (b"\xc0\x3b\x39\x98" + struct.pack(">II", kind, sequence) + tail).ljust(1024, b"\0")
+        for kind, sequence, tail in blocks
+    )
+    with contextlib.suppress(DiskError):
+        for content in journal.replayed(head.ljust(1024, b"\0") + body + bytes(1024), 1024).values():
+            assert len(content) == 1024
 
 
 # fstab
