@@ -1,5 +1,6 @@
 """`netbootctl image`: make images, import them, and choose which generation nodes boot."""
 
+import glob
 import re
 import time
 from collections import defaultdict
@@ -22,6 +23,13 @@ if TYPE_CHECKING:
     from netbootd.images.checksums import Checksum
 
 app = typer.Typer(no_args_is_help=True, help="Build, import and choose what nodes boot.")
+
+
+def _paths(incomplete: str) -> list[str]:
+    """Files and directories that begin so. SOURCE is text to typer, because it may be a URL."""
+    found = glob.glob(f"{glob.escape(incomplete)}*")  # noqa: PTH207 (a Path would lose a leading ./)
+    return sorted(f"{path}/" if Path(path).is_dir() else path for path in found)
+
 
 New = Annotated[str, typer.Argument(metavar="NAME", help="Its name; an old one gets a new generation.")]
 Name = Annotated[str, typer.Argument(metavar="NAME", autocompletion=complete_images, show_default=False)]
@@ -66,6 +74,7 @@ def import_(
         str,
         typer.Argument(
             metavar="SOURCE",
+            autocompletion=_paths,
             help="A disk image, live ISO, tar archive or container image, bare or packed; a directory; "
             "a running machine, as ssh://USER@HOST.",
         ),

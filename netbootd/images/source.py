@@ -37,6 +37,7 @@ PACKINGS = (
     Packing(b"\xfd7zXZ\0", ("xz", "-dc", "--threads=0"), "xz-utils"),
     Packing(b"\x28\xb5\x2f\xfd", ("zstd", "-dcq", "--long=31"), "zstd"),
     Packing(b"BZh", ("bzip2", "-dc"), "bzip2"),
+    Packing(b"\x04\x22\x4d\x18", ("lz4", "-dcq"), "lz4"),
 )
 
 

@@ -76,6 +76,13 @@ def test_there_is_a_script_for_each_shell(shell: str) -> None:
     assert "netbootctl" in done.stdout and f"complete_{shell}" in done.stdout
 
 
+def test_what_is_to_be_imported_is_completed_as_a_path(head: Head, tmp_path: Path) -> None:
+    (tmp_path / "golden.img").touch()
+    (tmp_path / "golden.d").mkdir()
+    offered = completed(head, "image", "import", "sclork", f"{tmp_path}/gol")
+    assert offered == {f"{tmp_path}/golden.img", f"{tmp_path}/golden.d/"}
+
+
 def test_install_completion_puts_it_where_bash_finds_it(tmp_path: Path) -> None:
     environment = {**os.environ, "HOME": str(tmp_path)}
     command = f"{NETBOOTCTL} --install-completion; exit $?"

@@ -64,6 +64,7 @@ PACKERS = {
     ".tar.xz": ["--xz"],
     ".tar.zst": ["--zstd"],
     ".tar.bz2": ["--bzip2"],
+    ".tar.lz4": ["--use-compress-program=lz4"],
 }
 
 
