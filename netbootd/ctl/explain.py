@@ -192,7 +192,7 @@ def _replayed(trace: Trace, at: float, port: int, asked: Asked, networks: tuple[
 def _network(trace: Trace, request: Message, networks: tuple[Network, ...]) -> Network | Ignore:
     """Where it came in: by its relay, else where its node belongs, else the first network."""
     if int(request.giaddr):
-        return select(request, networks)
+        return select(request, networks, source=request.giaddr)  # a capture may be of the client's wire
     node = trace.view.node_by_mac(request.chaddr)
     return next(iter(network_for(node, networks)), networks[0])
 

@@ -13,19 +13,23 @@ from netbootd.dhcp.options import Option, sub_options
 from netbootd.dhcp.wire import Message
 from netbootd.network import Network, network_of
 
+_UNKNOWN = IPv4Address(0)
 LINK_SELECTION = 5
 """Sub-option of 82 (RFC 3527 section 3): the subnet that the client is on, where giaddr isn't of it."""
 SERVER_ID_OVERRIDE = 11
 """Sub-option of 82 (RFC 5107 section 4): what option 54 shall be, so that renewals come by the relay too."""
 
 
-def select(request: Message, networks: Sequence[Network], *, broadcast: bool = True) -> Network | Ignore:
+def select(
+    request: Message, networks: Sequence[Network], *, broadcast: bool = True, source: IPv4Address = _UNKNOWN
+) -> Network | Ignore:
     """The network of `request`, of those of the interface that it came in on; or why it has none.
 
     `broadcast`: it was sent to everybody. Then its sender is on this wire, whatever address it says it has.
+    `source`: the address that it came from.
     """
     if int(request.giaddr):
-        return _relayed(request, networks)
+        return _relayed(request, networks, source)
     if named := _address(request.options.get(Option.SUBNET_SELECTION)):
         # RFC 3011 section 2: an address of that subnet or none.
         found = network_of(named, tuple(networks))
@@ -53,8 +57,7 @@ def server_id(request: Message, network: Network) -> IPv4Address:
 # Details
 
 
-def _relayed(request: Message, networks: Sequence[Network]) -> Network | Ignore:
-    # With a link selected giaddr may be any address of the relay's, a loopback one too (RFC 3527 section 3).
+def _relayed(request: Message, networks: Sequence[Network], source: IPv4Address) -> Network | Ignore:
     link = _address(_relay_agent(request).get(LINK_SELECTION))
     found = network_of(link or request.giaddr, tuple(networks))
     if found is None:
@@ -66,6 +69,15 @@ def _relayed(request: Message, networks: Sequence[Network]) -> Network | Ignore:
         return Ignore(
             reason=f"it came through the relay {request.giaddr}, which no relay of {found.subnet} has"
         )
+    # With a link selected giaddr may be any address of the relay's, a loopback one too (RFC 3527 section 3).
+    # The answer goes there: to a network of ours or to who asked, and to nobody whom a third one names.
+    if link is not None and request.giaddr != source:
+        at = network_of(request.giaddr, tuple(networks))
+        if at is None or not at.usable(request.giaddr):
+            return Ignore(
+                reason=f"it came from {source} and names the relay {request.giaddr}, which is on no network"
+                " configured"
+            )
     return found
 
 

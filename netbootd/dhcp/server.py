@@ -182,7 +182,7 @@ class DhcpServer:
             return found or Ignore(
                 reason=f"it asks at port 4011 from {datagram.source}, outside our networks"
             )
-        return select(request, self.networks, broadcast=datagram.broadcast)
+        return select(request, self.networks, broadcast=datagram.broadcast, source=datagram.source)
 
     def _committed(self, batch: list[_Exchange], now: float) -> list[_Exchange]:
         """The exchanges of `batch` whose leases are on the disk: all of them, or those that have none."""

@@ -56,7 +56,7 @@ def of(found: Network | Ignore) -> str:
         ("10.77.0.1", {}, "which no relay of 10.77.0.0/24 has"),
         # RFC 3527: the relay is reached at one address and speaks for another link.
         ("10.77.0.2", {82: link("10.78.0.0")}, "10.78.0.0/24"),
-        ("192.0.2.1", {82: b"\x01\x02ab" + link("10.78.0.1")}, "10.78.0.0/24"),
+        ("10.79.0.9", {82: b"\x01\x02ab" + link("10.78.0.1")}, "10.78.0.0/24"),
         ("10.78.0.1", {82: link("10.99.0.0")}, "the relay 10.78.0.1, for the link 10.99.0.0, which"),
         ("10.78.0.1", {82: link("0.0.0.0")}, "10.78.0.0/24"),
         ("10.78.0.1", {82: b"\x05\x02ab"}, "10.78.0.0/24"),
@@ -67,6 +67,19 @@ def of(found: Network | Ignore) -> str:
 def test_a_relay_chooses_the_network(giaddr: str, options: dict[int, bytes], expected: str) -> None:
     asked = request(MessageType.DISCOVER, options=options, giaddr=IPv4Address(giaddr))
     assert expected in of(select(asked, NETWORKS))
+
+
+def test_no_answer_goes_to_a_relay_that_somebody_else_names() -> None:
+    """RFC 3527 lets giaddr lie anywhere: whoever names a link would aim our replies at any machine."""
+    for victim in ("192.0.2.1", "255.255.255.255", "10.78.0.255", "10.77.0.1", "127.0.0.1", "224.0.0.1"):
+        giaddr = IPv4Address(victim)
+        asked = request(MessageType.DISCOVER, options={82: link("10.78.0.0")}, giaddr=giaddr)
+        assert "which is on no network configured" in of(
+            select(asked, NETWORKS, source=IPv4Address("10.77.0.66"))
+        )
+    # A relay that speaks for itself is answered wherever it is: its loopback address, routed to us.
+    asked = request(MessageType.DISCOVER, options={82: link("10.78.0.0")}, giaddr=IPv4Address("192.0.2.1"))
+    assert select(asked, NETWORKS, source=IPv4Address("192.0.2.1")) is FAR
 
 
 @pytest.mark.parametrize(
