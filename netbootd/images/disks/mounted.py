@@ -1,7 +1,9 @@
 """File systems that only the kernel reads (btrfs, xfs, f2fs, squashfs, erofs), as a tar stream.
 
 They are mounted read-only by a loop device in a mount namespace of the one process that reads them: nobody
-else sees the mount, and it is gone with that process, however it ends.
+else sees the mount, and it is gone with that process, however it ends. No log is replayed on somebody's
+disk: one that wasn't unmounted is refused. That the kernel reads it means to trust whoever made it, as with
+everything that is mounted; ext4 and FAT, which nearly all cards have, are read without the kernel.
 """
 
 import subprocess
@@ -13,7 +15,7 @@ from pathlib import Path
 from netbootd.errors import HostError, UserError
 from netbootd.images.source import Said, ended, program, tar_command
 
-_OPTIONS = {"xfs": ",norecovery,nouuid"}
+_OPTIONS = {"xfs": ",nouuid"}
 _CANT_MOUNT = 90
 _SCRIPT = """
 mount=$1 kind=$2 layers=; shift 2
@@ -102,4 +104,7 @@ def _cant_mount(kind: str, complaint: str) -> HostError | UserError:
             f"the {kind} in it can't be mounted here: {complaint}",
             "in a container without loop devices, mount it outside and import that directory",
         )
-    return UserError(f"the {kind} in it can't be mounted: {complaint}", "is it damaged or cut short?")
+    return UserError(
+        f"the {kind} in it can't be mounted: {complaint}",
+        "is it damaged or cut short, or was it not unmounted?",
+    )

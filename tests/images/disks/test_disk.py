@@ -3,6 +3,7 @@
 import hashlib
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -254,6 +255,36 @@ def test_a_file_system_that_the_kernel_does_not_know_is_named(
     with pytest.raises(HostError, match="kernel can't read f2fs"):
         import_image(store, "golden", making.disk(tmp_path / "card.img", [("83", image)]))
     assert_nothing_published(store)
+
+
+NO_LOOP = """
+set -e
+mount -n -t tmpfs tmpfs /dev
+mknod /dev/null c 1 3
+mknod /dev/urandom c 1 9
+exec "$@"
+"""
+
+
+@pytest.mark.needs("mksquashfs")
+def test_without_loop_devices_it_says_what_to_do(tmp_path: Path, root: Path) -> None:
+    """As in a container; ext4 and FAT need none."""
+    store = ImageStore(tmp_path / "images")
+    code = (
+        "import sys; from pathlib import Path; from netbootd.errors import NetbootdError\n"
+        "from netbootd.images.importer import import_image; from netbootd.images.store import ImageStore\n"
+        "try: import_image(ImageStore(Path(sys.argv[1])), 'golden', sys.argv[2])\n"
+        "except NetbootdError as error: sys.exit(str(error))"
+    )
+    said = []
+    for image in (filled("squashfs", tmp_path / "a", root), making.ext4(tmp_path / "b", root)):
+        script = ["unshare", "--mount", "--propagation=private", "sh", "-c", NO_LOOP, "sh", sys.executable]
+        command = [*script, "-c", code, str(store.directory), str(image)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+        said.append((done.returncode, done.stderr))
+    assert said[0][0] == 1 and "in a container without loop devices, mount it outside" in said[0][1]
+    assert said[1] == (0, "")
+    assert store.numbers("golden") == [1]
 
 
 def test_a_debian_server_of_many_partitions(store: ImageStore, root: Path, tmp_path: Path) -> None:
