@@ -317,6 +317,8 @@ def _misfits(settings: NetworkSettings, address: IPv4Interface) -> Iterator[tupl
     yield from _span_misfits(settings, address.ip, subnet)
     if settings.router is not None and settings.router not in subnet:
         yield "router", f"{settings.router} lies outside {subnet}; nodes couldn't reach it"
+    elif settings.router in (subnet.network_address, subnet.broadcast_address):
+        yield "router", f"{settings.router} names the network {subnet} itself; write the router's own address"
 
 
 def _span_misfits(
@@ -342,7 +344,7 @@ def _relay_misfits(
         yield "subnet", f"{subnet} overlaps {wire}, {settings.interface}'s own network; leave `subnet` out"
     elif subnet.prefixlen > 30:
         yield "subnet", f"{subnet} leaves no room for nodes; use a prefix length of 30 or less"
-    if settings.router is None:
+    elif settings.router is None:
         text = f"is missing; the nodes of {subnet} reach the head node only through one"
         yield "router", f"{text}. Name it as in {subnet[1]}"
 

@@ -213,6 +213,14 @@ server = "foo"
             '[[network]]\ninterface = "eth1"\naddress = "10.0.0.0/24"',
             "write the head node's own, such as 10.0.0.1",
         ),
+        (
+            '[[network]]\ninterface = "eth1"\naddress = "10.0.0.1/24"\nsubnet = "10.1.0.7/32"',
+            "subnet: 10.1.0.7/32 leaves no room",
+        ),
+        (
+            '[[network]]\ninterface = "eth1"\naddress = "10.0.0.1/24"\nrouter = "10.0.0.255"',
+            "router: 10.0.0.255 names the network",
+        ),
         ('state_dir = "/srv/my nodes"\n[[network]]\ninterface = "eth1"', "kernel command lines"),
         (
             'template_dir = "/a\\u0000b"\n[[network]]\ninterface = "eth1"',
