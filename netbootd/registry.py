@@ -22,7 +22,15 @@ from netbootd.errors import UserError
 from netbootd.lease import Lease, LeaseState
 from netbootd.network import Network, network_of
 from netbootd.node import Mac, Node, RootMode, same_serial
-from netbootd.settings import COLUMNS, NOTHING_SET, Settings, changed_options, stored
+from netbootd.settings import (
+    COLUMNS,
+    DEEPEST_PROFILE,
+    NOTHING_SET,
+    Profile,
+    Settings,
+    changed_options,
+    stored,
+)
 
 __all__ = ["NodeRequest", "Profile", "Registry", "Settings"]
 
@@ -39,7 +47,6 @@ UPGRADES = {
     + "CREATE INDEX node_serial ON node (substr(serial, -8))"
 }
 """How a registry of an older version gets what schema.sql gives a new one."""
-DEEPEST_PROFILE = 16
 _SETTINGS = ", ".join(COLUMNS)
 
 
@@ -52,15 +59,6 @@ class NodeRequest:
     address: IPv4Address | None = None
     serial: str | None = None
     profile: str | None = None
-    settings: Settings = NOTHING_SET
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Profile:
-    """Settings that nodes share; what it leaves open comes from `parent`."""
-
-    name: str
-    parent: str | None = None
     settings: Settings = NOTHING_SET
 
 

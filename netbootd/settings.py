@@ -1,10 +1,12 @@
 """What a node or a profile says of how nodes boot, and how one set of settings lies over another. Pure."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Self
 
+from netbootd.errors import UserError
 from netbootd.node import RootMode
 
 
@@ -50,6 +52,17 @@ class Settings:
 NOTHING_SET = Settings()
 COLUMNS = tuple(each.name for each in fields(Settings))
 """The names of the settings, which are also the registry's columns."""
+DEEPEST_PROFILE = 16
+"""The most profiles that may stand one above the other."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """Settings that nodes share; what it leaves open comes from `parent`."""
+
+    name: str
+    parent: str | None = None
+    settings: Settings = NOTHING_SET
 
 
 def stored(name: str, value: Any) -> Any:
@@ -63,3 +76,27 @@ def changed_options(options: Mapping[int, bytes], changes: Mapping[int, bytes | 
     """`options` with `changes` laid over them; None takes one away."""
     merged = {**options, **changes}
     return {code: value for code, value in merged.items() if value is not None}
+
+
+def profile_name(text: str) -> str:
+    """`text` if it can name a profile; else UserError."""
+    if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,62}", text):
+        raise UserError(
+            f"{text[:80]!r} can't name a profile",
+            "use 1 to 63 lower-case letters, digits, dots, hyphens and underscores, a letter or digit first",
+        )
+    return text
+
+
+def kernel_arguments(text: str | None) -> str | None:
+    """One line of printable ASCII: what a boot script can carry to the kernel unchanged. Raises UserError."""
+    if text is None:
+        return None
+    if not text.isascii() or not text.isprintable() or len(text) > 1000:
+        raise UserError("kernel arguments are one line of at most 1000 printable ASCII characters")
+    words = text.split()
+    # iPXE takes these for the end of its command (core/exec.c), a comment, and a setting of its own.
+    for word in words:
+        if word in ("||", "&&", ";") or word.startswith("#") or "${" in word:
+            raise UserError(f"kernel arguments can't have {word[:80]!r}: iPXE would take it for its own")
+    return " ".join(words)

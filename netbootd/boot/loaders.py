@@ -8,10 +8,19 @@ loaders too (images/signed.py); then none is needed here.
 from dataclasses import dataclass
 from pathlib import Path
 
+from netbootd.errors import UserError
+
 LOCAL = Path("/usr/local/lib/netbootd/loaders")
 """Where an admin puts a loader by hand, under the name that it is served by."""
 CHOICES = ("ipxe", "grub", "shim", "pxelinux")
 """What an admin may choose for a node (`loader`), where its firmware can be given it."""
+
+
+def loader_name(text: str | None) -> str | None:
+    """A loader that there is, or None; raises UserError."""
+    if text is not None and text not in CHOICES:
+        raise UserError(f"there is no loader {text[:40]!r}", f"one of {', '.join(CHOICES)}")
+    return text
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,12 @@
 """`netbootctl node`: register machines, change them, see who they are and where each setting comes from."""
 
-from difflib import get_close_matches
 from ipaddress import AddressValueError, IPv4Address
 from typing import Annotated, Any
 
 import typer
 
-from netbootd.ctl.afterwards import bring_up_to_date
+from netbootd.boot.loaders import loader_name
+from netbootd.ctl.afterwards import bring_up_to_date, warn_of_missing_images
 from netbootd.ctl.head import Head, complete_images, complete_nodes, complete_profiles, reserved_names
 from netbootd.ctl.node_record import SETTINGS, full_record, inherited, record_of, setting_rows, yes_or_no
 from netbootd.ctl.options import (
@@ -17,8 +17,6 @@ from netbootd.ctl.options import (
     Loader,
     Root,
     dhcp_options,
-    kernel_arguments,
-    loader_name,
     shown_options,
 )
 from netbootd.ctl.tables import card, listing, say, warn
@@ -27,7 +25,7 @@ from netbootd.image import image_name
 from netbootd.network import Network
 from netbootd.node import Mac, Node, expand_names, host_name, serial_number
 from netbootd.registry import NodeRequest, Registry, Settings
-from netbootd.settings import changed_options
+from netbootd.settings import changed_options, kernel_arguments
 
 app = typer.Typer(no_args_is_help=True, help="Register machines and see who they are.")
 
@@ -122,7 +120,7 @@ def add(  # noqa: PLR0913 (each is an option of the command)
     elif present:
         warn(f"no --image was given; `netbootctl node set {name} --image {'|'.join(present)}`")
     if not bring_up_to_date(head, f"{_so_many(nodes)} registered"):
-        _warn_of_missing_images(head, nodes)
+        warn_of_missing_images(head, nodes)
 
 
 @app.command("list")
@@ -220,7 +218,7 @@ def set_(  # noqa: PLR0913 (each is an option of the command)
     for node in nodes:
         say(f"{node.name} changed: " + ", ".join(_change(key, node) for key in changes))
     if not bring_up_to_date(head, f"{_so_many(nodes)} changed"):
-        _warn_of_missing_images(head, nodes)
+        warn_of_missing_images(head, nodes)
 
 
 @app.command()
@@ -312,15 +310,6 @@ def _warn_of_own_images(registry: Registry, nodes: list[Node], profile: str | No
     if own:
         hint = f"`netbootctl node set {written} --unset image`"
         warn(f"an image of its own goes before the profile's: {', '.join(own)}; {hint}")
-
-
-def _warn_of_missing_images(head: Head, nodes: list[Node]) -> None:
-    """What `apply` would have warned of."""
-    for image in sorted({node.image for node in nodes if node.image}):
-        if head.images.current_number(image) is None:
-            meant = get_close_matches(image, head.images.names(), 1)
-            mend = f"did you mean {meant[0]}?" if meant else f"`netbootctl image build {image}` makes one"
-            warn(f"there is no image {image} yet; {mend}")
 
 
 def _so_many(nodes: list[Node]) -> str:

@@ -43,13 +43,6 @@ DhcpOptions = Annotated[
 ]
 
 
-def loader_name(text: str | None) -> str | None:
-    """A loader that there is, or None; raises UserError."""
-    if text is not None and text not in CHOICES:
-        raise UserError(f"there is no loader {text[:40]!r}", f"one of {', '.join(CHOICES)}")
-    return text
-
-
 def dhcp_options(given: list[str] | None) -> dict[int, bytes | None]:
     """NAME=VALUE, repeated, as option numbers and octets; None where the option is dropped. UserError."""
     changes: dict[int, bytes | None] = {}
@@ -68,17 +61,3 @@ def dhcp_options(given: list[str] | None) -> dict[int, bytes | None]:
 def shown_options(options: Mapping[int, bytes]) -> dict[str, str]:
     """Name -> value, in the order of their numbers, in the words that `dhcp_options` takes."""
     return {option_table.name(code): option_table.show(code, options[code]) for code in sorted(options)}
-
-
-def kernel_arguments(text: str | None) -> str | None:
-    """One line of printable ASCII: what a boot script can carry to the kernel unchanged. Raises UserError."""
-    if text is None:
-        return None
-    if not text.isascii() or not text.isprintable() or len(text) > 1000:
-        raise UserError("kernel arguments are one line of at most 1000 printable ASCII characters")
-    words = text.split()
-    # iPXE takes these for the end of its command (core/exec.c), a comment, and a setting of its own.
-    for word in words:
-        if word in ("||", "&&", ";") or word.startswith("#") or "${" in word:
-            raise UserError(f"kernel arguments can't have {word[:80]!r}: iPXE would take it for its own")
-    return " ".join(words)

@@ -1,11 +1,11 @@
 """`netbootctl profile`: settings that nodes share."""
 
-import re
 from dataclasses import replace
 from typing import Annotated, Any
 
 import typer
 
+from netbootd.boot.loaders import loader_name
 from netbootd.ctl.afterwards import bring_up_to_date
 from netbootd.ctl.head import Head, complete_images, complete_profiles
 from netbootd.ctl.options import (
@@ -16,15 +16,19 @@ from netbootd.ctl.options import (
     Loader,
     Root,
     dhcp_options,
-    kernel_arguments,
-    loader_name,
     shown_options,
 )
 from netbootd.ctl.tables import listing, say
 from netbootd.errors import UserError
 from netbootd.image import image_name
-from netbootd.registry import Profile, Settings
-from netbootd.settings import NOTHING_SET, changed_options
+from netbootd.settings import (
+    NOTHING_SET,
+    Profile,
+    Settings,
+    changed_options,
+    kernel_arguments,
+    profile_name,
+)
 
 app = typer.Typer(no_args_is_help=True, help="Settings that nodes share.")
 
@@ -106,7 +110,7 @@ def set_(  # noqa: PLR0913 (each is an option of the command)
     changes = dhcp_options(dhcp_option)
     with head.registry() as registry:
         found = {profile.name: profile for profile in registry.profiles()}
-        profile = found.get(name) or Profile(name=_profile_name(name))
+        profile = found.get(name) or Profile(name=profile_name(name))
         dropped = {wish.replace("-", "_") for wish in unset or []}
         if "parent" in dropped:
             profile = replace(profile, parent=None)
@@ -128,12 +132,3 @@ def remove(ctx: typer.Context, name: Name) -> None:
     with head.registry() as registry:
         registry.remove_profile(name)
     say(f"removed profile {name}")
-
-
-def _profile_name(text: str) -> str:
-    if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,62}", text):
-        raise UserError(
-            f"{text[:80]!r} can't name a profile",
-            "use 1 to 63 lower-case letters, digits, dots, hyphens and underscores, a letter or digit first",
-        )
-    return text

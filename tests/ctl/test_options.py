@@ -2,8 +2,8 @@
 
 import pytest
 
-from netbootd.ctl.options import kernel_arguments
 from netbootd.errors import UserError
+from netbootd.settings import kernel_arguments
 
 
 def test_kernel_arguments_are_carried_as_they_are() -> None:
