@@ -10,6 +10,7 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from ipaddress import IPv4Address, IPv4Network
@@ -160,9 +161,14 @@ class DhcpServer:
         client = from_dhcp(request.chaddr, request.options)
         try:
             node = self._registry.node_by_mac(client.mac)
+            return self._answered(request, client, node, datagram, now)
         except HostError as error:
             self._complain("registry", f"{client.mac} gets no answer: {error}", now, logging.ERROR)
             return None
+
+    def _answered(
+        self, request: Message, client: Client, node: Node | None, datagram: _Datagram, now: float
+    ) -> _Exchange:
         network = self._network(request, datagram)
         if isinstance(network, Ignore):
             return _Exchange(None, request, client, node, network, datagram)
@@ -191,7 +197,8 @@ class DhcpServer:
             self._registry.commit_leases(leases)
         except HostError as error:
             self._complain("leases", f"{len(leases)} leases were not given: {error}", now, logging.ERROR)
-            self._books = self._read_leases()
+            with suppress(HostError):  # a disk that can't be read either: the books withhold what they hold
+                self._books = self._read_leases()
             return [exchange for exchange in batch if not _leases(exchange)]
         return batch
 

@@ -3,6 +3,7 @@
 import random
 import re
 import signal
+import sqlite3
 import sys
 import time
 from collections.abc import Callable
@@ -267,6 +268,20 @@ def test_a_lease_that_cannot_be_written_is_not_given_until_it_can(lab: Lab) -> N
     lab.run(["rm", f"{disk}/filler"])
     asking.wait_for("10.77.0.100 52:54:00:00:10:00")
     assert "Traceback" not in server.output()
+
+
+def test_leases_that_can_neither_be_written_nor_read_stop_nobody_else(serve: Serve, lab: Lab) -> None:
+    head, crowd = serve(POOL), lab.client("crowd", address="10.77.0.9/24")
+    with sqlite3.connect(head.directory / "registry.db") as damaged:
+        damaged.execute("DROP TABLE lease")
+    damaged.close()
+    asking = crowd.start("crowd", [*CROWD, "4096", "1"], cwd=CHECKOUT)
+    head.wait_for("1 leases were not given: can't write the registry: no such table: lease")
+    asking.stop()
+    say(crowd, wire.encode(request(MessageType.DISCOVER, N01.mac, flags=wire.BROADCAST_FLAG)))
+    head.wait_for("n01: offer")
+    assert asking.output() == ""
+    assert "Traceback" not in head.process.output()
 
 
 def say(namespace: Namespace, payload: bytes, times: int = 1) -> None:
