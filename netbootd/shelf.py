@@ -57,8 +57,12 @@ class HeadNode:
         return self.store.current(image) if number is None else self.store.generation(image, number)
 
     def loader(self, name: str) -> Path | None:
-        """Where this machine has the loader."""
-        return next((path for path in (LOADERS | BOARD_FIRMWARE)[name].paths if path.is_file()), None)
+        """Where this machine has the loader: the file itself, for what is served follows no link out.
+
+        Ubuntu's shimx64.efi.signed is a link into /etc/alternatives, and an admin may link to a build.
+        """
+        paths = (LOADERS | BOARD_FIRMWARE)[name].paths
+        return next((path.resolve() for path in paths if path.is_file()), None)
 
     def has_loader(self, name: str) -> bool:
         """Whether this machine has the loader."""

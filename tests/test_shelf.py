@@ -156,6 +156,22 @@ def test_a_missing_loader_is_one_too(head: Head, monkeypatch: pytest.MonkeyPatch
     assert level is Level.ERROR
 
 
+def test_a_loader_behind_a_link_is_served(head: Head, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As Ubuntu's shimx64.efi.signed is one, into /etc/alternatives."""
+    link, build = head.directory / "lib" / "undionly.kpxe", head.directory / "builds" / "mine.kpxe"
+    for path in (link, build):
+        path.parent.mkdir()
+    build.write_bytes(b"a loader")
+    link.symlink_to(build)
+    linked = replace(LOADERS["undionly.kpxe"], paths=(link,))
+    monkeypatch.setitem(LOADERS, "undionly.kpxe", linked)
+    asset = head.open("loaders/undionly.kpxe")
+    assert isinstance(asset, Asset)
+    assert asset.size == 8
+    assert asset.fd is not None
+    os.close(asset.fd)
+
+
 def test_what_firmware_merely_probes_for_is_no_event_and_other_strange_paths_are(head: Head) -> None:
     for _ in range(20):
         assert isinstance(head.open("recovery.elf"), Refusal)
