@@ -88,12 +88,25 @@ def profile_name(text: str) -> str:
     return text
 
 
+_CHANGED = {
+    "\\": "GRUB would double it, and U-Boot leave it out",
+    "'": "GRUB would put a backslash before it, and U-Boot leave it out",
+    "$(": "U-Boot would take it for a variable of its own",
+}
+"""What doesn't come to the kernel as it is written (GRUB: lib/cmdline.c; U-Boot: cli_simple.c, its hush)."""
+
+
 def kernel_arguments(text: str | None) -> str | None:
     """One line of printable ASCII: what a boot script can carry to the kernel unchanged. Raises UserError."""
     if text is None:
         return None
     if not text.isascii() or not text.isprintable() or len(text) > 1000:
         raise UserError("kernel arguments are one line of at most 1000 printable ASCII characters")
+    for mark, why in _CHANGED.items():
+        if mark in text:
+            raise UserError(f"kernel arguments can't have {mark}: {why}")
+    if text.count('"') % 2:
+        raise UserError('kernel arguments have a " that is never closed', 'write both, as in a="b c"')
     words = text.split()
     # iPXE takes these for the end of its command (core/exec.c), a comment, and a setting of its own.
     for word in words:

@@ -14,7 +14,11 @@ def test_kernel_arguments_are_carried_as_they_are() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["quiet\nboot", "quiet || shell", "a && b", "a ; b", "a # b", "x=${net0/mac}", "ä", "x" * 1001]
+    "text",
+    [
+        *("quiet\nboot", "quiet || shell", "a && b", "a ; b", "a # b", "x=${net0/mac}", "ä", "x" * 1001),
+        *("a=b\\x20c", "quiet\\", "init='/bin/sh -i'", "a=$(fdtfile)", 'dyndbg="module nfs +p'),
+    ],
 )
 def test_what_a_boot_script_cannot_carry_is_refused(text: str) -> None:
     with pytest.raises(UserError, match="kernel arguments"):
