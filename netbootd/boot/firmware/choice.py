@@ -100,7 +100,7 @@ def choose(booting: Booting, machine: Machine, kinds: tuple[str, ...] = ()) -> C
     able = [kind for kind in wanted if kind in machine.loaders]
     if not able:
         can = " or ".join(kind for kind in machine.loaders)
-        hint = f"`netbootctl node set {booting.node.name} --loader …` chooses another"
+        hint = f"`netbootctl node set {booting.node.name} --loader {next(iter(machine.loaders))}`"
         return f"{machine.name} can't be given {' or '.join(wanted)}, but {can}; {hint}"
     refusals = {kind: unfit(booting, machine, kind) for kind in able}
     if all(refusals.values()):

@@ -5,7 +5,8 @@ are looked at before anything else. An offer with 60 `PXEClient` counts as a pro
 Sub-option 176 of 175 (no-pxedhcp) spares the two seconds that it waits for a proxy (net/udp/dhcp.c).
 
 What iPXE can do it says in 175 (include/ipxe/features.h). One without HTTP, as some cards have in their ROM,
-can't take our script and is given our own iPXE over TFTP; that one has HTTP, and so there is no loop. A node
+can't take our script and is given our own iPXE over TFTP; that one has HTTP, and so there is no loop. So is
+gPXE, what iPXE was before 2010: it says `gPXE` in 77, and reads no script that begins with #!ipxe. A node
 whose `loader` is another gets that: iPXE starts whatever a ROM would.
 
 iPXE for UEFI since 2024 asks for autoexec.ipxe beside itself, by the firmware's TFTP or HTTP and before it
@@ -31,12 +32,17 @@ def _recognises(client: Client) -> bool:
     return client.ipxe_options or b"iPXE" in client.user_classes
 
 
+def _is_gpxe(client: Client) -> bool:
+    return b"gPXE" in client.user_classes
+
+
 def _announce(booting: Booting) -> NetBoot | Wait:
     client, wanted = booting.client, booting.node.loader
     number = client.architecture
     machine = BIOS if number in (None, 0) else uefi.MACHINES.get(number or 0)
     own_script = wanted in (None, "ipxe")
-    if own_script and (not client.ipxe_features or HTTP in client.ipxe_features):
+    reads_it = not client.ipxe_features or HTTP in client.ipxe_features
+    if own_script and reads_it and not _is_gpxe(client):
         if machine and (refused := unfit(booting, machine, "ipxe")):
             return Wait(firmware="ipxe", reason=refused)
         return _netboot(
@@ -49,7 +55,8 @@ def _announce(booting: Booting) -> NetBoot | Wait:
     chosen = choose(booting, machine, ("ipxe",) if own_script else ())
     if isinstance(chosen, str):
         return Wait(firmware="ipxe", reason=chosen)
-    reason = "iPXE without HTTP gets one that has it" if own_script else f"iPXE is to start {chosen.kind}"
+    old = "gPXE" if _is_gpxe(client) else "iPXE without HTTP"
+    reason = f"{old} gets an iPXE that takes our script" if own_script else f"iPXE is to start {chosen.kind}"
     return _netboot(booting, chosen.path, reason, with_pxelinux=chosen.kind == "pxelinux")
 
 
