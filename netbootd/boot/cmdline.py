@@ -17,6 +17,13 @@ ttyAML0, ttyPS0 …) as its console unless a console= is given; a screen, tty0, 
 register_console).
 """
 
+LONGEST = {"armv6l": 1023, "armv7l": 1023, "riscv64": 1023}
+"""Octets that a kernel keeps where they are fewer than LONGEST_USUALLY; the rest is cut off without a word.
+
+COMMAND_LINE_SIZE less its NUL (arch/*/include/uapi/asm/setup.h).
+"""
+LONGEST_USUALLY = 2047
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exported:
@@ -46,6 +53,34 @@ def command_line(node: Node, generation: Generation, network: Network, exported:
     if generation.init != USUAL_INIT:
         ours.append(f"init={generation.init}")
     arguments = [part for part in (generation.kernel_args, node.kernel_args) if part]
-    if not any("console=" in part for part in arguments) and generation.architecture in CONSOLES:
+    if not has_console(node, generation) and generation.architecture in CONSOLES:
         arguments.insert(0, CONSOLES[generation.architecture])
     return " ".join([*ours, *arguments])
+
+
+def has_console(node: Node, generation: Generation) -> bool:
+    """Whether the image or an admin says where the console is; netconsole= is another thing."""
+    words = f"{generation.kernel_args} {node.kernel_args}".split()
+    return any(word.startswith("console=") for word in words)
+
+
+def longest(architecture: str) -> int:
+    """Octets of a command line that a kernel for `architecture` reads."""
+    return LONGEST.get(architecture, LONGEST_USUALLY)
+
+
+def parted(line: str) -> list[str]:
+    """The arguments of `line` as the kernel parts them (lib/cmdline.c): a quoted space parts nothing.
+
+    Without the quotes, which stand around a value (`dyndbg="file nfs +p"`) or around all of it: that is the
+    same to the kernel, and a loader that puts them back puts them around all.
+    """
+    found, quoted = [""], False
+    for c in line:
+        if c == '"':
+            quoted = not quoted
+        elif c == " " and not quoted:
+            found.append("")
+        else:
+            found[-1] += c
+    return [word for word in found if word]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from netbootd.boot.answer import Denied, Located, NotFound, Rendered
-from netbootd.boot.cmdline import Exported, command_line
+from netbootd.boot.cmdline import Exported, command_line, longest, parted
 from netbootd.errors import UserError
 from netbootd.image import Generation
 from netbootd.network import DhcpMode, Network
@@ -52,11 +52,14 @@ class Visit:
         return self.view.node_by_address(self.peer)
 
 
-def rendered(visit: Visit, node: Node | None, template: str) -> Located:
-    """The configuration that `template` makes for `node`: NotFound, with the reason, where it has nothing."""
+def rendered(visit: Visit, node: Node | None, template: str, number: int | None = None) -> Located:
+    """The configuration that `template` makes for `node`: NotFound, with the reason, where it has nothing.
+
+    It is of the current generation of the node's image, or of the one that `number` names.
+    """
     if node is None:
         return NotFound(reason="it is nobody's: no node is known by that path or address")
-    variables = kernel_of(visit, node)
+    variables = kernel_of(visit, node, number)
     if isinstance(variables, NotFound):
         return variables
     if (elsewhere := _elsewhere(visit, node, variables["network"])) is not None:
@@ -64,8 +67,8 @@ def rendered(visit: Visit, node: Node | None, template: str) -> Located:
     return Rendered(template=template, variables=variables, stage=Stage.CONFIG)
 
 
-def kernel_of(visit: Visit, node: Node) -> Mapping[str, object] | NotFound:
-    """What a configuration is made of: `node`, `network`, `generation`, `command_line`.
+def kernel_of(visit: Visit, node: Node, number: int | None = None) -> Mapping[str, object] | NotFound:
+    """What a configuration is made of: `node`, `network`, `generation`, `command_line` and its `words`.
 
     `path` is where kernel and initrd are for both doors, without a slash at either end; `files` is its URL.
     """
@@ -74,14 +77,21 @@ def kernel_of(visit: Visit, node: Node) -> Mapping[str, object] | NotFound:
         return NotFound(
             reason=f"{node.name}'s address {node.address} lies in no network served", missing=True
         )
-    generation = visit.view.generation(node.image, None) if node.image else None
+    generation = visit.view.generation(node.image, number) if node.image else None
     if generation is None:
-        what = (
-            f"image {node.image!r} of {node.name} has no generation"
-            if node.image
-            else f"{node.name} has no image"
-        )
+        what = f"{node.name} has no image"
+        if node.image:
+            of = f" {number}" if number else ""
+            what = f"image {node.image!r} of {node.name} has no generation{of}"
         return NotFound(reason=f"{what}; `netbootctl image list` shows those there are", missing=True)
+    line = command_line(node, generation, network, visit.exported)
+    if len(line) > (most := longest(generation.architecture)):
+        return NotFound(
+            reason=f"the command line of {node.name} has {len(line)} octets, and a kernel for"
+            f" {generation.architecture} reads {most}: its kernel arguments have to be shorter,"
+            f" `netbootctl node set {node.name} --kernel-args ARGS`",
+            missing=True,
+        )
     path = f"images/{generation.image}/{generation.number}"
     return {
         "node": node,
@@ -89,7 +99,8 @@ def kernel_of(visit: Visit, node: Node) -> Mapping[str, object] | NotFound:
         "generation": generation,
         "path": path,
         "files": f"{network.http}/{path}",
-        "command_line": command_line(node, generation, network, visit.exported),
+        "command_line": line,
+        "words": parted(line),
     }
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from netbootd.boot.answer import Denied, File, Located, NotFound, Rendered
 from netbootd.boot.assets import Request, locate
-from netbootd.boot.cmdline import Exported, command_line
+from netbootd.boot.cmdline import Exported, command_line, parted
 from netbootd.image import Generation
 from netbootd.network import DhcpMode, Network
 from netbootd.node import Mac, Node
@@ -183,3 +183,39 @@ def test_an_admin_s_console_takes_the_place_of_ours() -> None:
     line = command_line(node, GENERATION, NETWORK, EXPORTED)
     assert line.endswith("console=ttyS1 quiet")
     assert "tty0" not in line
+
+
+def test_a_netconsole_is_no_console() -> None:
+    node = replace(NODE, kernel_args="netconsole=@/eth0,@10.77.0.1/")
+    assert "console=ttyS0,115200n8" in command_line(node, GENERATION, NETWORK, EXPORTED).split()
+
+
+@pytest.mark.parametrize(
+    ("architecture", "refused"), [("armv7l", True), ("riscv64", True), ("x86_64", False)]
+)
+def test_a_command_line_that_a_kernel_would_cut_off_is_refused_in_words(
+    architecture: str, refused: bool
+) -> None:
+    view = _View(
+        node=replace(NODE, kernel_args="x" * 900),
+        generations={1: replace(GENERATION, architecture=architecture)},
+    )
+    found = _locate("boot/52-54-00-00-00-01/boot.ipxe", view)
+    assert isinstance(found, NotFound) is refused
+    if isinstance(found, NotFound):
+        assert found.missing
+        assert f"a kernel for {architecture} reads 1023" in found.reason
+        assert "`netbootctl node set n01 --kernel-args ARGS`" in found.reason
+
+
+@pytest.mark.parametrize(
+    ("line", "arguments"),
+    [
+        ("quiet  a=b", ["quiet", "a=b"]),
+        ('dyndbg="module nfs +p" ro', ["dyndbg=module nfs +p", "ro"]),
+        ('"dyndbg=module nfs +p"', ["dyndbg=module nfs +p"]),
+        ('a="b"', ["a=b"]),
+    ],
+)
+def test_a_command_line_is_parted_as_the_kernel_does_it(line: str, arguments: list[str]) -> None:
+    assert parted(line) == arguments

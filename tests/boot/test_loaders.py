@@ -138,6 +138,9 @@ NO_HTTP = frozenset({16, 23})
         ),
         pytest.param(by_ipxe(0, ipxe_features=NO_HTTP), "loaders/undionly.kpxe", id="iPXE without HTTP"),
         pytest.param(by_ipxe(7, ipxe_features=NO_HTTP), "loaders/snponly.efi", id="the same on UEFI"),
+        pytest.param(
+            by_ipxe(0, ipxe_features=FULL, user_classes=(b"gPXE",)), "loaders/undionly.kpxe", id="gPXE"
+        ),
         pytest.param(by_ipxe(0, loader="pxelinux"), "loaders/lpxelinux.0", id="iPXE, PXELINUX chosen"),
         pytest.param(by_ipxe(7, loader="grub"), "loaders/grubx64.efi", id="iPXE, GRUB chosen"),
     ],
@@ -329,6 +332,14 @@ def test_an_argument_with_a_quote_reaches_the_kernel_as_one_word() -> None:
     found = _ask("/grub/grub.cfg", _View(node=node))
     assert isinstance(found, Rendered)
     assert "'a='\\''b'" in Renderer().render(found.template, **found.variables)
+
+
+def test_grub_is_given_a_quoted_argument_whole_and_puts_the_quotes_back_itself() -> None:
+    """It puts a backslash before a quote that it is given (lib/cmdline.c): the kernel would keep that."""
+    node = replace(NODE, kernel_args='dyndbg="module nfs +p" ro')
+    found = _ask("/grub/grub.cfg", _View(node=node))
+    assert isinstance(found, Rendered)
+    assert " 'dyndbg=module nfs +p' 'ro';" in Renderer().render(found.template, **found.variables)
 
 
 @pytest.mark.parametrize(

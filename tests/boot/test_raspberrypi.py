@@ -363,12 +363,13 @@ def test_files_come_from_the_image_whatever_the_prefix(
 
 
 @pytest.mark.parametrize("prefix", PREFIXES.values(), ids=PREFIXES)
-@pytest.mark.parametrize("name", ["config.txt", "cmdline.txt"])
-def test_the_two_texts_are_rendered_for_who_asks(prefix: str, name: str) -> None:
+@pytest.mark.parametrize("name", ["config.txt", "cmdline.txt", "cmdline-1.txt"])
+def test_the_texts_are_rendered_for_who_asks(prefix: str, name: str) -> None:
     found = _locate(prefix + name)
     assert isinstance(found, Rendered)
     assert (found.variables["node"], found.stage) == (N01, Stage.CONFIG)
-    with pytest.raises(UserError, match=rf"boot/raspberrypi/{name}.j2 renders to 'ü' in line 2"):
+    template = name.replace("-1", "")
+    with pytest.raises(UserError, match=rf"boot/raspberrypi/{template}.j2 renders to 'ü' in line 2"):
         found.packing("a line\nfür\n")
 
 
@@ -387,6 +388,7 @@ def test_config_txt_names_the_generation_s_kernel_and_keeps_the_image_s_own_line
         "[all]",
         "kernel=vmlinuz-1",
         "initramfs initrd-1 followkernel",
+        "cmdline=cmdline-1.txt",
         "enable_uart=1",
     ]
     assert all(len(line) <= 98 for line in text.splitlines())
@@ -403,12 +405,18 @@ def test_cmdline_txt_is_one_line_with_both_consoles() -> None:
 def test_an_admin_s_console_takes_the_place_of_both() -> None:
     line = _text("cmdline.txt", _View((replace(N01, kernel_args="console=ttyAMA10"),)))
     assert line.endswith(" console=ttyAMA10\n")
+    line = _text("cmdline.txt", _View((replace(N01, kernel_args="netconsole=@/eth0,@10.77.0.1/"),)))
+    assert line.endswith(" console=serial0,115200 console=tty1\n")
 
 
 def test_a_kernel_of_the_generation_that_config_txt_named_is_had_after_another_became_current() -> None:
     newer = replace(PI, number=2, directory=Path("/images/debian/2"))
     view = _View(generations={1: PI, 2: newer})
     assert "kernel=vmlinuz-2" in _text("config.txt", view)
+    assert f"netbootd.image={PI.root} " in _text("cmdline-1.txt", view)
+    assert f"netbootd.image={newer.root} " in _text("cmdline-2.txt", view)
+    assert isinstance(without := _locate(f"{SERIAL}/cmdline-7.txt", view), NotFound)
+    assert "has no generation 7" in without.reason
     for name in ("vmlinuz-1", "initrd-1"):
         found = _locate(f"{SERIAL}/{name}", view)
         assert isinstance(found, File)

@@ -100,12 +100,12 @@ def test_what_a_pi_3_fetches_boots_qemu_s_pi_3_to_a_login_prompt(head: HeadNode)
     name, mac = "p3plus", MACS["p3plus"]
     fetched = head.directory / "fetched"
     fetched.mkdir()
-    for file in ("config.txt", "cmdline.txt", "vmlinuz-1", "initrd-1", "bcm2710-rpi-3-b-plus.dtb"):
+    for file in ("config.txt", "cmdline-1.txt", "vmlinuz-1", "initrd-1", "bcm2710-rpi-3-b-plus.dtb"):
         path = f"{mac.replace(':', '-')}/{file}"
         head.run("tftp", "10.77.0.1", "-m", "binary", "-c", "get", path, str(fetched / file))
     assert "kernel=vmlinuz-1\ninitramfs initrd-1 followkernel\n" in (fetched / "config.txt").read_text()
     (fetched / "Image").write_bytes(gzip.decompress((fetched / "vmlinuz-1").read_bytes()))
-    line = (fetched / "cmdline.txt").read_text().strip()
+    line = (fetched / "cmdline-1.txt").read_text().strip()
     # The loader puts the port's name in; there is no screen here.
     line = line.replace("console=serial0,", "console=ttyS1,").replace(" console=tty1", "")
     command: list[str | Path] = [

@@ -347,3 +347,12 @@ def test_every_line_of_an_environment_is_a_variable_or_a_comment() -> None:
     for peer in ("10.11.12.13", "10.77.0.10"):
         for line in text(ask("uEnv.txt", ARM32, peer=peer)).splitlines():
             assert line.startswith("#") or "=" in line
+
+
+def test_a_command_line_longer_than_pxe_boot_takes_is_left_to_the_script() -> None:
+    wordy = replace(NODE, kernel_args="x" * 900)
+    refused = ask(f"pxelinux.cfg/{OWN}", node=wordy)
+    assert isinstance(refused, NotFound)
+    assert refused.missing
+    assert "takes a command line of 1023 octets" in refused.reason
+    assert isinstance(ask(SCRIPT, node=wordy), Rendered)

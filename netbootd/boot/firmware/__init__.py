@@ -5,6 +5,8 @@ others and repeats their options 60 and 93: whoever hands it undionly.kpxe again
 Pi and U-Boot come before the families whose words they borrow (60 `PXEClient`, 93 = 0 or 11).
 """
 
+from functools import lru_cache
+
 from netbootd.boot.client import Client
 from netbootd.boot.firmware import bios, grub, http, ipxe, linux, raspberrypi, uboot, uefi
 from netbootd.boot.firmware.family import Family
@@ -21,8 +23,12 @@ FAMILIES: tuple[Family, ...] = (
 )
 
 
+@lru_cache(maxsize=64)
 def recognise(client: Client) -> Family | None:
-    """The family that `client` belongs to; None for a machine that only wants its address."""
+    """The family that `client` belongs to; None for a machine that only wants its address.
+
+    Kept for a moment: each message is asked about in several places.
+    """
     return next((family for family in FAMILIES if family.recognises(client)), None)
 
 

@@ -1,7 +1,7 @@
 """The files that a Raspberry Pi's boot loader asks for, and whose they are.
 
     [PREFIX/]config.txt, cmdline.txt          rendered for the node
-    [PREFIX/]vmlinuz-N, initrd-N              of generation N: the names that config.txt has for them
+    [PREFIX/]cmdline-N.txt, vmlinuz-N, initrd-N   of generation N: the names that config.txt has for them
     [PREFIX/]start4.elf, *.dtb, overlays/…    the image's firmware files; a start file may be the head node's
 
 PREFIX is the board's serial number (8 or 16 digits), its MAC address (TFTP_PREFIX=2), or any text
@@ -23,6 +23,7 @@ from functools import partial
 from typing import NamedTuple
 
 from netbootd.boot.answer import Denied, File, Located, NotFound, Rendered
+from netbootd.boot.cmdline import has_console
 from netbootd.boot.visit import Visit, kernel_of, mac_in, rendered
 from netbootd.errors import UserError
 from netbootd.image import Generation
@@ -31,11 +32,12 @@ from netbootd.stage import Stage
 
 CONSOLES = "console=serial0,115200 console=tty1"
 """The loader puts the board's serial port in the place of serial0."""
-CONFIGURATIONS = ("config.txt", "cmdline.txt")
+CONFIGURATION = "config.txt"
 LONGEST_PREFIX = 32
 """Characters of TFTP_PREFIX_STR."""
 _SERIAL = re.compile(r"[0-9a-f]{8}(?:[0-9a-f]{8})?", re.IGNORECASE)
 _DASHED_MAC = re.compile(r"[0-9a-f]{2}(?:-[0-9a-f]{2}){5}", re.IGNORECASE)
+_COMMAND_LINE = re.compile(r"cmdline(?:-([1-9][0-9]{0,8}))?\.txt")
 _KERNEL = re.compile(r"(vmlinuz|initrd)(?:-([1-9][0-9]{0,8}))?")
 _START = re.compile(r"bootcode\.bin|start[\w-]*\.elf|fixup[\w-]*\.dat")
 _TREE = re.compile(r"bcm2[\w-]+\.dtb")
@@ -67,7 +69,7 @@ def locate(visit: Visit) -> Located | None:
         if asked.name == "bootcode.bin" and isinstance(node, NotFound):
             return _start_file(visit, None, asked.name)
         return node
-    if asked.name in CONFIGURATIONS:
+    if asked.name == CONFIGURATION or _COMMAND_LINE.fullmatch(asked.name):
         return _configuration(visit, node, asked.name)
     if _EEPROM.fullmatch(asked.name) and not node.eeprom_update:
         hint = f"`netbootctl node set {node.name} --eeprom-update` hands it out"
@@ -105,8 +107,8 @@ def _read(parts: tuple[str, ...]) -> _Asked | None:
         return _Asked(first.lower(), "/".join(rest))
     length = 2 if parts[-2:-1] == ("overlays",) else 1
     prefix, name = "/".join(parts[:-length]), "/".join(parts[-length:])
-    patterns = (_KERNEL, _START, _TREE, _EEPROM, _OTHERS)
-    known = name in CONFIGURATIONS or any(pattern.fullmatch(name) for pattern in patterns)
+    patterns = (_COMMAND_LINE, _KERNEL, _START, _TREE, _EEPROM, _OTHERS)
+    known = name == CONFIGURATION or any(pattern.fullmatch(name) for pattern in patterns)
     return _Asked(prefix, name) if known and len(prefix) <= LONGEST_PREFIX else None
 
 
@@ -138,7 +140,11 @@ def _who(visit: Visit, asked: _Asked) -> Node | NotFound | Denied:
 
 
 def _configuration(visit: Visit, node: Node, name: str) -> Located:
-    found = rendered(visit, node, f"boot/raspberrypi/{name}.j2")
+    """A command line by its number, so that kernel and root belong together, as in _kernel."""
+    line = _COMMAND_LINE.fullmatch(name)
+    template = "cmdline.txt" if line else name
+    number = int(line[1]) if line and line[1] else None
+    found = rendered(visit, node, f"boot/raspberrypi/{template}.j2", number)
     if not isinstance(found, Rendered):
         return found
     generation = found.variables["generation"]
@@ -146,7 +152,8 @@ def _configuration(visit: Visit, node: Node, name: str) -> Located:
     names = {
         "kernel": f"vmlinuz-{generation.number}",
         "initrd": f"initrd-{generation.number}",
-        "consoles": "" if _has_console(node, generation) else CONSOLES,
+        "cmdline": f"cmdline-{generation.number}.txt",
+        "consoles": "" if has_console(node, generation) else CONSOLES,
     }
     return replace(found, variables={**found.variables, **names}, packing=partial(_ascii, found.template))
 
@@ -161,10 +168,6 @@ def _ascii(template: str, text: str) -> bytes:
             f"template {template} renders to {text[error.start]!r} in line {line}",
             "a Raspberry Pi's boot loader reads ASCII only: write it without",
         ) from None
-
-
-def _has_console(node: Node, generation: Generation) -> bool:
-    return "console=" in f"{generation.kernel_args} {node.kernel_args}"
 
 
 def _file(visit: Visit, node: Node, name: str) -> Located:

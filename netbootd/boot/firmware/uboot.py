@@ -27,6 +27,7 @@ from netbootd.boot.client import Client
 from netbootd.boot.firmware import pxelinux_cfg, uefi
 from netbootd.boot.firmware.family import Booting, Family, is_pxe
 from netbootd.boot.visit import Visit, rendered
+from netbootd.node import Node
 from netbootd.stage import Stage
 
 SCRIPT = "boot.scr.uimg"
@@ -42,6 +43,9 @@ _CLASSIC_ASKS = frozenset((1, 2, 3, 6, 12, 13, 17, 40, 42, 209))
 _LWIP_SIZE = 1500
 _LWIP_ASKS = ((1, 3, 28), (1, 3, 28, 6), (1, 3, 28, 42), (1, 3, 28, 6, 42))
 _LWIP_SENDS = frozenset((50, 53, 54, 55, 57))
+
+_LONGEST_APPEND = 1023
+"""boot/pxe_utils.c copies APPEND into CONFIG_SYS_CBSIZE octets, 1024 on most boards, else fails the label."""
 
 _RUNS = {0x15: ("armv7l", "armv6l"), 0x16: ("aarch64",), 0x1B: ("riscv64",)}
 """Option 93 -> the images that it can start, in uname's words; others, and 0xffff, tell nothing."""
@@ -109,7 +113,7 @@ def _locate(visit: Visit) -> Located | None:
     if (name := pxelinux_cfg.name_in(visit.parts)) is not None:
         return _extlinux(visit, name)
     if visit.parts[-2:] == ("extlinux", "extlinux.conf"):
-        return rendered(visit, visit.node, "boot/extlinux/extlinux.conf.j2")
+        return _conf(visit, visit.node)
     match visit.parts:
         case (*_, name) if name in SCRIPTS:
             return _script(rendered(visit, visit.node, "boot/uboot/boot.scr.j2"))
@@ -126,7 +130,19 @@ def _extlinux(visit: Visit, name: str) -> Located | None:
     generation = visit.view.generation(node.image, None) if node and node.image else None
     if node is None or (generation is not None and generation.architecture in ("x86_64", "i686")):
         return None
-    return rendered(visit, node, "boot/extlinux/extlinux.conf.j2")
+    return _conf(visit, node)
+
+
+def _conf(visit: Visit, node: Node | None) -> Located:
+    found = rendered(visit, node, "boot/extlinux/extlinux.conf.j2")
+    line = found.variables["command_line"] if isinstance(found, Rendered) else ""
+    if len(str(line)) <= _LONGEST_APPEND:
+        return found
+    return NotFound(
+        reason=f"`pxe boot` takes a command line of {_LONGEST_APPEND} octets, and this has {len(str(line))};"
+        " U-Boot's script takes it; shorter kernel arguments help (`netbootctl node set`, --kernel-args)",
+        missing=True,
+    )
 
 
 def _environment(visit: Visit) -> Located:
