@@ -37,6 +37,14 @@ class ConfigError(UserError):
         self.problems = problems
 
 
+class BrokenTemplateError(UserError):
+    """Templates can't be rendered; all else was done. `problems` holds a line for each of them."""
+
+    def __init__(self, message: str, problems: tuple[str, ...]) -> None:
+        super().__init__(message)
+        self.problems = problems
+
+
 class PeerError(NetbootdError):
     """What came over the wire is not what the protocol allows; counted, never fatal."""
 

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from types import TracebackType
 
-from netbootd.errors import ConfigError, HostError, NetbootdError
+from netbootd.errors import BrokenTemplateError, ConfigError, HostError, NetbootdError
 
 INTERRUPTED = 130
 """128 + SIGINT, as a shell has it."""
@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _told(error: BaseException) -> tuple[int, list[str]]:
     """Exit status and lines for a failure that we know."""
     match error:
-        case ConfigError():
+        case ConfigError() | BrokenTemplateError():
             return error.exit_code, [f"error: {error}", *(f"  {line}" for line in error.problems)]
         case NetbootdError():
             return error.exit_code, [f"error: {error}"]

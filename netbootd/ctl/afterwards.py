@@ -10,7 +10,7 @@ from netbootd.node import Node
 
 
 def bring_up_to_date(head: Head, done: str) -> bool:
-    """Apply after `done` was done; whether we could. Raises HostError, and `done` is kept even then."""
+    """Apply after `done` was done; whether we could. Raises as `applied`; `done` is kept even then."""
     if os.geteuid() != 0:
         say("left to do, as root: netbootctl apply")
         return False

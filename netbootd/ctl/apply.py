@@ -15,7 +15,7 @@ from netbootd.ctl.head import Head
 from netbootd.ctl.options import Json
 from netbootd.ctl.progress import shown
 from netbootd.ctl.tables import print_json, say, warn
-from netbootd.errors import HostError, NetbootdError
+from netbootd.errors import BrokenTemplateError, HostError, NetbootdError
 from netbootd.files.apply import carry_out, plan, undo
 from netbootd.files.change import Change, ChangeFile, ChangeTree, MakeKey, Plan, Reload, RemoveKey
 from netbootd.files.tree import Action, Step
@@ -43,14 +43,16 @@ def apply(
     with planned(head, taking_out=undo_) as wanted:
         done = wanted if dry_run else _carried_out(wanted)
     if as_json:
-        return print_json({"changes": [str(c) for c in done.changes], "warnings": list(done.warnings)})
+        said = {"warnings": list(done.warnings), "faults": list(done.faults)}
+        print_json({"changes": [str(c) for c in done.changes], **said})
+        return _complain(done)
     for warning in done.warnings:
         warn(warning)
     if dry_run:
         for change in done.changes:
             say(str(change))
     say(_summary(done.changes, "would be" if dry_run else "taken out" if undo_ else "applied"))
-    return None
+    return _complain(done)
 
 
 @contextmanager
@@ -71,7 +73,7 @@ def planned(head: Head, *, taking_out: bool = False) -> Iterator[Plan]:
 
 
 def applied(head: Head, done: str) -> None:
-    """Apply after `done` was done. Raises HostError that says that this much is kept."""
+    """Apply after `done` was done. Raises HostError, BrokenTemplateError; both say that this much is kept."""
     try:
         with planned(head) as wanted:
             carried_out = _carried_out(wanted)
@@ -86,6 +88,16 @@ def applied(head: Head, done: str) -> None:
         warn(warning)
     if carried_out.changes:
         say(_summary(carried_out.changes))
+    _complain(carried_out, f"{done}, and that is kept; but ")
+
+
+def _complain(done: Plan, before: str = "") -> None:
+    """Raise BrokenTemplateError where there are any; all else that was planned is done."""
+    count = len(done.faults)
+    if count:
+        which = "1 template is broken, and what it makes stays" if count == 1 else ""
+        which = which or f"{count} templates are broken, and what they make stays"
+        raise BrokenTemplateError(f"{before}{which} as it was", done.faults)
 
 
 def _carried_out(wanted: Plan) -> Plan:

@@ -15,7 +15,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from netbootd.config import Config
-from netbootd.errors import HostError
+from netbootd.errors import HostError, UserError
 from netbootd.files import cluster as names
 from netbootd.files.block import outside, replaced
 from netbootd.files.change import Change, ChangeFile, ChangeTree, MakeKey, Plan, Reload, RemoveKey, Stamp
@@ -23,7 +23,7 @@ from netbootd.files.disk import carry_out as carry_out_step
 from netbootd.files.disk import explained, listed, scan
 from netbootd.files.headfile import read_file, remove_file, replace_file
 from netbootd.files.hostkeys import KeyStore
-from netbootd.files.tree import Action, Directory, Step, differences
+from netbootd.files.tree import Action, Directory, Step, differences, keeping
 from netbootd.files.wanted import Inputs, Wanted, wanted
 from netbootd.nfs import exportfs, ganesha
 
@@ -33,21 +33,26 @@ LOADED = "exports.loaded"
 
 
 def plan(inputs: Inputs) -> Plan:
-    """What differs from what must be. Changes nothing. Raises UserError, HostError."""
+    """What differs from what must be. Changes nothing. Raises UserError, HostError.
+
+    What a broken template should make stays as it is; the plan's `faults` tell of it.
+    """
     stamp = _stamp(inputs)
     want = wanted(inputs)
     config = inputs.config
     files, warnings = _head_files(inputs, want)
+    exports, faults = _exports(inputs, want)
     return Plan(
         config=config,
         changes=(
             *_keys_to_make(config, want),
             *_trees(config, want),
             *files,
-            *_exports(inputs, want),
+            *exports,
             *_leftovers(config, want),
         ),
         warnings=(*want.warnings, *warnings),
+        faults=(*want.faults, *faults),
         inputs=inputs,
         stamp=stamp,
     )
@@ -94,7 +99,7 @@ def carry_out(plan: Plan, tell: Callable[[Change], None] = lambda _: None) -> Pl
                     "does its file system give files to another user? the state directory has to be root's",
                 )
         os.utime(lock)
-    return replace(plan, changes=tuple(done), warnings=(*current.warnings, *warnings))
+    return replace(plan, changes=tuple(done), warnings=(*current.warnings, *warnings), faults=current.faults)
 
 
 # What differs
@@ -109,7 +114,8 @@ def _keys_to_make(config: Config, want: Wanted) -> Iterator[Change]:
 
 def _trees(config: Config, want: Wanted) -> Iterator[Change]:
     for tree, entries in want.trees.items():
-        for step in differences(entries, scan(config.state_dir, tree)):
+        present = scan(config.state_dir, tree)
+        for step in differences(keeping(entries, present, want.kept.get(tree, ())), present):
             yield ChangeTree(config.state_dir, tree, step)
 
 
@@ -135,30 +141,36 @@ def _head_files(inputs: Inputs, want: Wanted) -> tuple[list[Change], list[str]]:
     return changes, warnings
 
 
-def _exports(inputs: Inputs, want: Wanted) -> Iterator[Change]:
+def _exports(inputs: Inputs, want: Wanted) -> tuple[list[Change], list[str]]:
+    """The NFS server's file, and what is wrong with its template: then all that is exported stays."""
     config = inputs.config
     file = _exports_file(config)
     present = read_file(file)
     kernel = config.nfs.server == "kernel"
     servers = {network.server for network in inputs.networks}
-    if kernel:
-        content = exportfs.render(inputs.renderer, want.exports)
-    else:
-        content = ganesha.render(
-            inputs.renderer,
-            want.exports,
-            file,
-            present=(present or b"").decode(errors="replace"),
-            version=config.nfs.version,
-            bind=servers.pop() if len(servers) == 1 and len(inputs.networks) == len(config.network) else None,
-        )
+    all_here = len(inputs.networks) == len(config.network)
+    try:
+        if kernel:
+            content = exportfs.render(inputs.renderer, want.exports)
+        else:
+            content = ganesha.render(
+                inputs.renderer,
+                want.exports,
+                file,
+                present=(present or b"").decode(errors="replace"),
+                version=config.nfs.version,
+                bind=servers.pop() if len(servers) == 1 and all_here else None,
+            )
+    except UserError as error:
+        return [], [str(error)]
     # The other server may have carried the exports before.
-    yield from _no_exports(config, kernel=not kernel)
+    changes = list(_no_exports(config, kernel=not kernel))
     if content != present:
-        yield ChangeFile(file, content)
+        changes.append(ChangeFile(file, content))
     digest = f"{config.nfs.server} {sha256(content).hexdigest()}\n"
     if read_file(config.state_dir / LOADED) != digest.encode():
-        yield Reload(file, kernel, digest)
+        changes.append(Reload(file, kernel, digest))
+    return changes, []
 
 
 def _no_exports(config: Config, *, kernel: bool) -> Iterator[Change]:

@@ -84,6 +84,8 @@ class Plan:
     config: Config
     changes: tuple[Change, ...]
     warnings: tuple[str, ...] = ()
+    faults: tuple[str, ...] = ()
+    """A line for each broken template; what it makes is left as it is."""
     inputs: Inputs | None = None
     """What it was computed from; None for `undo`."""
     stamp: Stamp | None = None

@@ -30,20 +30,41 @@ class Head:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Member:
-    """A node as templates see it. `host_key`: type and key. `network` is None where none is served there."""
+    """A node as templates see it."""
 
     name: str
+    """Its host name, without a domain."""
     names: tuple[str, ...]
+    """Its names, the full one first where the network has a domain."""
     address: IPv4Address
+    """Its address."""
     mac: Mac
+    """Of the network card that it boots from; `mac.dashed` has hyphens, as in paths."""
     macs: tuple[Mac, ...]
+    """Of all its network cards."""
     machine_id: str
+    """Its own for ever: /etc/machine-id."""
     host_key: str
+    """Its public SSH host key: type and key."""
     image: str | None
+    """The image that it boots; None where it has none."""
     root: str
+    """How it gets its /: overlay, persistent, ram."""
     profile: str | None
+    """The profile that it takes settings from; None without one."""
     serial: str | None
+    """Its board's serial number, where that is known."""
     network: Network | None
+    """The network that it is on, as `network`; None where none is served there."""
+
+    @property
+    def host_id(self) -> bytes:
+        """What gethostid(3) reads from /etc/hostid: no two nodes have one address, so no two have this.
+
+        Four octets in the order of the machine's own; all that Debian runs on nowadays but s390x begin with
+        the lowest. So hostid(1) shows the address in hexadecimal.
+        """
+        return int(self.address).to_bytes(4, "little")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -69,11 +69,24 @@ class Step:
     entry: Entry
 
 
-def with_directories(entries: Mapping[str, Entry], modes: Mapping[str, int] | None = None) -> Tree:
-    """`entries` and every directory that they lie in, the root included. DIRECTORY_MODES win over `modes`."""
-    modes = {**(modes or {}), **DIRECTORY_MODES}
+def with_directories(entries: Mapping[str, Entry]) -> Tree:
+    """`entries` and every directory that they lie in, the root included."""
     parents = {str(p) for path in entries for p in PurePosixPath(path).parents} | {"."}
-    return {**{path: Directory(modes.get(path, 0o755)) for path in parents}, **entries}
+    return {**{path: directory(path) for path in parents}, **entries}
+
+
+def directory(path: str, mode: int = 0o755) -> Directory:
+    """A directory at `path`; DIRECTORY_MODES win over `mode`."""
+    return Directory(DIRECTORY_MODES.get(path, mode))
+
+
+def keeping(desired: Tree, present: Tree, paths: Iterable[str]) -> Tree:
+    """`desired`, with what is at `paths` staying as it is: nobody knows what should be there now."""
+    kept: dict[str, Entry] = {}
+    for path in paths:
+        if isinstance(present.get(path), File | Link):
+            kept |= {str(p): present[str(p)] for p in PurePosixPath(path).parents} | {path: present[path]}
+    return {**kept, **desired}
 
 
 def differences(desired: Tree, present: Tree) -> list[Step]:

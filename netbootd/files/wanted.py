@@ -16,8 +16,9 @@ from netbootd.files import cluster as names
 from netbootd.files.cluster import Cluster
 from netbootd.files.disk import explained
 from netbootd.files.hostkeys import KeyPair, KeyStore
-from netbootd.files.templates import rendered, sources
-from netbootd.files.tree import Entry, File, Tree
+from netbootd.files.templates import Rendering, strays
+from netbootd.files.tree import Tree
+from netbootd.files.trees import CLUSTER_KEY_COMMENT, Trees
 from netbootd.images.store import ImageStore
 from netbootd.network import Network
 from netbootd.nfs.exports import Export, Generations, desired
@@ -25,9 +26,8 @@ from netbootd.node import Node
 from netbootd.registry import Registry
 from netbootd.render import Renderer
 
-PENDING = KeyPair(b"", "ssh-ed25519 (made by apply)")
+PENDING = KeyPair(b"(made by apply)\n", "ssh-ed25519 (made by apply)")
 HEAD_KEYS = Path("/etc/ssh")
-CLUSTER_KEY_COMMENT = "netbootd-cluster"
 _PUBLIC_KEY = re.compile(
     r"(?:\S.* )?(?:ssh|ecdsa|sk-ssh|sk-ecdsa)-[a-z0-9@.-]+ [A-Za-z0-9+/]{40,}={0,2}(?: .*)?"
 )
@@ -55,19 +55,58 @@ class Wanted:
     """Machine-ids."""
     cluster_key_to_make: bool
     trees: Mapping[str, Tree]
+    kept: Mapping[str, tuple[str, ...]]
+    """By the same directories: what stays as it is, because its template is broken."""
     exports: tuple[Export, ...]
     cluster: Cluster
+    warnings: tuple[str, ...]
+    faults: tuple[str, ...]
+    """A line for each broken template."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """What all trees are made from: the registry's nodes, the keys that there are, whom nodes let in."""
+
+    nodes: tuple[Node, ...]
+    host_keys: Mapping[str, KeyPair | None]
+    cluster_key: KeyPair | None
+    trees: Trees
     warnings: tuple[str, ...]
 
 
 def wanted(inputs: Inputs) -> Wanted:
-    """Compute it. Raises UserError for a fault in a template or key file, HostError for an unreadable one."""
+    """Compute it. Raises UserError for a fault in a key file, HostError for what can't be read."""
     config = inputs.config
-    keys = KeyStore(config.keys_dir)
+    known = what_is_known(inputs)
+    generations, missing = _generations(inputs, known.nodes)
+    renderings = _renderings(config, known.trees)
+    profiles = tuple(known.trees.parents)
+    return Wanted(
+        nodes=known.nodes,
+        keys_to_make=tuple(machine_id for machine_id, pair in known.host_keys.items() if pair is None),
+        cluster_key_to_make=known.cluster_key is None,
+        trees={name: rendering.tree for name, rendering in renderings.items()},
+        kept={name: tuple(rendering.broken) for name, rendering in renderings.items() if rendering.broken},
+        exports=desired(known.nodes, generations, config.nodes_dir, config.common_dir),
+        cluster=known.trees.cluster,
+        warnings=(
+            *known.warnings,
+            *missing,
+            *_networks_away(inputs),
+            *strays(config.template_dir, profiles),
+        ),
+        faults=_faults(renderings),
+    )
+
+
+def what_is_known(inputs: Inputs) -> Known:
+    """Read the registry and the keys. Raises UserError for a fault in a key file, HostError."""
+    keys = KeyStore(inputs.config.keys_dir)
     nodes = tuple(inputs.registry.nodes())
     host_keys = {node.machine_id: keys.host_key(node.machine_id) for node in nodes}
     cluster_key = keys.cluster_key()
-    authorized, warnings = _authorized_keys(config.authorized_keys)
+    authorized, warnings = _authorized_keys(inputs.config.authorized_keys)
     pairs = {machine_id: pair or PENDING for machine_id, pair in host_keys.items()}
     cluster = Cluster(
         nodes=names.members(
@@ -78,46 +117,44 @@ def wanted(inputs: Inputs) -> Wanted:
         ),
         authorized_keys=(*authorized, f"{(cluster_key or PENDING).public} {CLUSTER_KEY_COMMENT}"),
     )
-    generations, missing = _generations(inputs, nodes)
-    return Wanted(
-        nodes=nodes,
-        keys_to_make=tuple(machine_id for machine_id, pair in host_keys.items() if pair is None),
-        cluster_key_to_make=cluster_key is None,
-        trees=_trees(inputs, cluster, pairs, cluster_key or PENDING),
-        exports=desired(nodes, generations, config.nodes_dir, config.common_dir),
+    trees = Trees(
+        template_dir=inputs.config.template_dir,
+        renderer=inputs.renderer,
         cluster=cluster,
-        warnings=(*warnings, *missing, *_networks_away(inputs)),
+        host_keys=pairs,
+        cluster_key=cluster_key or PENDING,
+        parents={profile.name: profile.parent for profile in inputs.registry.profiles()},
+    )
+    return Known(
+        nodes=nodes, host_keys=host_keys, cluster_key=cluster_key, trees=trees, warnings=tuple(warnings)
     )
 
 
-def _trees(
-    inputs: Inputs, cluster: Cluster, host_keys: Mapping[str, KeyPair], cluster_key: KeyPair
-) -> dict[str, Tree]:
-    """The common tree and one for each node.
+def _renderings(config: Config, trees: Trees) -> dict[str, Rendering]:
+    """The common tree and one for each node."""
+    renderings = {_below(config, config.common_dir): trees.common()}
+    for node in trees.cluster.nodes:
+        renderings[_below(config, config.nodes_dir / node.name)] = trees.of(node)
+    return renderings
 
-    Each node's tree holds the cluster's private key, which every node accepts for root: that is what makes
-    ssh from node to node ask nothing, and it means that root of any node is root of all. The nodes of one
-    cluster trust each other; nobody else gets the key: the export goes to the node alone, the file is root's.
-    """
-    config = inputs.config
-    common, each = (sources(config.template_dir, part) for part in ("common", "each"))
-    trees = {
-        _below(config, config.common_dir): rendered(
-            common, inputs.renderer, names.common_variables(cluster), {}
-        )
-    }
-    for node in cluster.nodes:
-        host_key = host_keys[node.machine_id]
-        given: dict[str, Entry] = {
-            "etc/ssh/ssh_host_ed25519_key": File(host_key.private, 0o600),
-            "etc/ssh/ssh_host_ed25519_key.pub": File(f"{host_key.public} root@{node.name}\n".encode()),
-            "root/.ssh/id_ed25519": File(cluster_key.private, 0o600),
-            "root/.ssh/id_ed25519.pub": File(f"{cluster_key.public} {CLUSTER_KEY_COMMENT}\n".encode()),
-        }
-        trees[_below(config, config.nodes_dir / node.name)] = rendered(
-            each, inputs.renderer, names.node_variables(cluster, node), given
-        )
-    return trees
+
+def _faults(renderings: Mapping[str, Rendering]) -> tuple[str, ...]:
+    """A line for each broken template, not for each node; the nodes are named where it works for others."""
+    first: dict[Path | None, UserError] = {}
+    where: dict[Path | None, list[str]] = {}
+    for name, rendering in renderings.items():
+        for source, error in rendering.broken.values():
+            first.setdefault(source.file, error)
+            where.setdefault(source.file, []).append(name.rpartition("/")[2])
+    lines = []
+    for file, names_ in where.items():
+        everywhere = names_ == ["common"] or len(names_) == len(renderings) - 1 > 1
+        lines.append(f"{'' if everywhere else _enumerated(names_) + ': '}{first[file]}")
+    return tuple(lines)
+
+
+def _enumerated(words: Sequence[str]) -> str:
+    return ", ".join(words[:5]) + (f" and {len(words) - 5} more" if len(words) > 5 else "")
 
 
 def _below(config: Config, path: Path) -> str:
@@ -173,8 +210,7 @@ def _generations(inputs: Inputs, nodes: Sequence[Node]) -> tuple[Generations, li
             current[image] = path
             continue
         users = [node.name for node in nodes if node.image == image]
-        shown = ", ".join(users[:5]) + (f" and {len(users) - 5} more" if len(users) > 5 else "")
-        warnings.append(f"there is no image {image} for {shown}: netbootctl image build {image}")
+        warnings.append(f"there is no image {image} for {_enumerated(users)}: netbootctl image build {image}")
     booted = {
         node: path
         for node, (image, number) in inputs.registry.booted().items()

@@ -64,3 +64,19 @@ def test_apply_ends_where_the_keys_that_it_makes_belong_to_somebody_else(
     monkeypatch.setattr(os, "geteuid", lambda: 1000)  # as on a file system that squashes root
     done = one("apply")
     assert done.status == 4 and "can't be read back" in done.err
+
+
+@pytest.mark.usefixtures("as_root")
+def test_a_broken_template_is_a_line_of_a_failed_apply_that_did_the_rest(one: Head) -> None:
+    one.well("apply")
+    broken = one.directory / "templates/node/each/etc/motd.j2"
+    broken.parent.mkdir(parents=True)
+    broken.write_text("Welcome\n{{ nod.name }}\n")
+    done = one("node", "add", "n02", "--mac", MACS[1])
+    assert done.status == 2
+    assert "applied: " in done.out and "10.77.0.11 n02" in (one.directory / "hosts").read_text()
+    first, second = (line for line in done.err.splitlines() if not line.startswith("warning: "))
+    assert first.endswith("and that is kept; but 1 template is broken, and what it makes stays as it was")
+    assert f"{broken}, line 2: 'nod' is undefined" in second
+    again = one("apply", "--json")
+    assert again.status == 2 and again.json["changes"] == [] and len(again.json["faults"]) == 1

@@ -417,17 +417,60 @@ def test_killed_at_any_moment_the_next_apply_finishes(head: Head, moment: int) -
     assert "made by apply" not in head.text("common/etc/ssh/ssh_known_hosts")
 
 
-def test_a_fault_in_a_template_is_named_and_nothing_is_changed(head: Head) -> None:
+def override(head: Head, name: str, text: str) -> Path:
+    file = head.templates / name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text)
+    return file
+
+
+def test_what_a_broken_template_makes_stays_as_it_was_and_all_else_is_done(head: Head) -> None:
     head.add(1)
     head.apply()
-    template = head.templates / "node/common/etc/hosts.j2"
-    template.parent.mkdir(parents=True)
-    template.write_text("127.0.0.1 localhost\n{{ nodez }}\n")
+    hosts, motd = head.text("common/etc/hosts"), head.text("nodes/n1/etc/motd")
+    broken = [
+        override(head, "node/common/etc/hosts.j2", "127.0.0.1 localhost\n{{ nodez }}\n"),
+        override(head, "node/each/etc/motd.j2", "{{ node.nmae }}\n"),
+    ]
     head.add(2)
-    before = head.snapshot()
-    with pytest.raises(UserError, match=r"hosts\.j2, line 2.*nodez"):
-        head.apply()
-    assert head.snapshot() == before
+    done = head.apply()
+    assert [str(path) in fault for path, fault in zip(broken, done.faults, strict=True)] == [True, True]
+    assert "line 2: 'nodez' is undefined" in done.faults[0]
+    assert "line 1: a member has no 'nmae'; did you mean 'name'?" in done.faults[1]
+    assert (head.text("common/etc/hosts"), head.text("nodes/n1/etc/motd")) == (hosts, motd)
+    assert not (head.state / "nodes/n2/etc/motd").exists(), "there was no good one to keep"
+    assert head.text("nodes/n2/etc/hostname") == "n2\n"
+    assert "n2" in head.text("common/etc/ssh/ssh_known_hosts")
+    again = head.apply()
+    assert (again.changes, again.faults) == ((), done.faults)
+    for path in broken:
+        path.unlink()
+    assert head.apply().faults == ()
+    assert "n2" in head.text("common/etc/hosts") and head.text("nodes/n2/etc/motd")
+
+
+def test_a_template_that_is_broken_for_some_nodes_names_them(head: Head) -> None:
+    head.add(1, 2, 3)
+    override(head, "node/each/etc/issue.j2", "{{ {'n2': 'yes'}[node.name] }}\n")
+    (fault,) = head.apply().faults
+    assert fault.startswith("n1, n3: template ") and "issue.j2, line 1: " in fault
+    assert head.text("nodes/n2/etc/issue") == "yes\n"
+
+
+def test_a_broken_template_of_the_exports_leaves_what_is_exported(head: Head) -> None:
+    head.publish()
+    head.add(1)
+    head.apply()
+    before = (head.etc / "ganesha.conf").read_text()
+    path = override(head, "nfs/ganesha.conf.j2", "EXPORT {\n{{ exprots }}\n")
+    head.add(2)
+    (fault,) = head.apply().faults
+    assert f"{path}, line 2: 'exprots' is undefined" in fault
+    assert (head.etc / "ganesha.conf").read_text() == before
+    assert head.text("nodes/n2/etc/hostname") == "n2\n"
+    path.unlink()
+    assert head.apply().faults == ()
+    assert "10.77.1.2" in (head.etc / "ganesha.conf").read_text()
 
 
 def test_missing_images_and_keys_are_told_with_the_command_that_mends_it(head: Head) -> None:

@@ -17,6 +17,7 @@ from netbootd.files.tree import (
     Other,
     Step,
     differences,
+    keeping,
     with_directories,
 )
 
@@ -24,9 +25,7 @@ ETC, HOSTNAME = "etc", "etc/hostname"
 
 
 def test_directories_come_with_what_lies_in_them() -> None:
-    tree = with_directories(
-        {"root/.ssh/id": File(b"k", 0o600), "a/b/c": Link("x")}, {"a": 0o750, "root": 0o755}
-    )
+    tree = with_directories({"root/.ssh/id": File(b"k", 0o600), "a/b/c": Link("x"), "a": Directory(0o750)})
     assert tree == {
         ".": Directory(0o755),
         "a": Directory(0o750),
@@ -78,6 +77,24 @@ def test_what_can_only_be_found_cant_be_wanted() -> None:
         differences({"x": Other("a device")}, {})
 
 
+def test_what_is_kept_is_kept_with_its_directories_and_nothing_else_is() -> None:
+    present: dict[str, Entry] = {
+        ".": Directory(),
+        "etc": Directory(0o750),
+        "etc/motd": File(b"good", 0o600),
+        "etc/old": File(b""),
+        "run": Directory(),
+        "dev": Other("a device"),
+    }
+    kept = keeping(with_directories({"srv": Link("x")}), present, ["etc/motd", "etc/new", "run", "dev"])
+    assert kept == {
+        ".": Directory(),
+        "srv": Link("x"),
+        "etc": Directory(0o750),
+        "etc/motd": File(b"good", 0o600),
+    }
+
+
 names = st.sampled_from(["a", "b", "c.d", "a-b"])
 paths = st.lists(names, min_size=1, max_size=3).map("/".join)
 leaves = st.one_of(
@@ -93,7 +110,9 @@ def trees(draw: st.DrawFn) -> dict[str, Entry]:
         under_a_leaf = any(path.startswith(f"{other}/") or other.startswith(f"{path}/") for other in entries)
         if not under_a_leaf:
             entries[path] = leaf
-    return dict(with_directories(entries, {"a": 0o750}))
+    if any(path.startswith("a/") for path in entries):
+        entries["a"] = Directory(0o750)
+    return dict(with_directories(entries))
 
 
 def bring(base: Path, wanted: dict[str, Entry]) -> list[Step]:
