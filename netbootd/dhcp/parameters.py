@@ -11,7 +11,9 @@ look in different places; whoever decides the options decides the header too.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import AddressValueError, IPv4Address
+from types import MappingProxyType
 
 from netbootd.boot.answer import Decision, NetBoot
 from netbootd.dhcp import option_types, options
@@ -58,7 +60,8 @@ def parameters(decision: Decision, node: Node | None, network: Network) -> Param
     """What a client of `network` may be told; `node` is who it is, where that is registered."""
     boot = _boot_options(decision)
     own = node.dhcp_options if node else {}
-    values = _defaults(node, network) | dict(network.options) | boot | dict(own)
+    name: dict[int, bytes] = {Option.HOST_NAME: options.text(node.name)} if node else {}
+    values: dict[int, bytes] = {**_of_network(network), **name, **boot, **own}
     if values.get(Option.BOOT_FILE_NAME) and Option.TFTP_SERVER_NAME not in values:
         values[Option.TFTP_SERVER_NAME] = options.text(str(network.server))
     _include_router(values)
@@ -82,7 +85,9 @@ def echoed(request: Message, network: Network) -> dict[int, bytes]:
 # Details
 
 
-def _defaults(node: Node | None, network: Network) -> dict[int, bytes]:
+@lru_cache(maxsize=64)
+def _of_network(network: Network) -> Mapping[int, bytes]:
+    """netbootd's defaults and what [network.options] sets over them; the host name has its place in it."""
     found: dict[int, bytes] = {
         Option.SUBNET_MASK: options.address(network.subnet.netmask),
         Option.BROADCAST_ADDRESS: options.address(network.subnet.broadcast_address),
@@ -91,12 +96,11 @@ def _defaults(node: Node | None, network: Network) -> dict[int, bytes]:
         found[Option.ROUTER] = options.address(network.router)
     if network.dns:
         found[Option.DNS] = options.addresses(network.dns)
-    if node:
-        found[Option.HOST_NAME] = options.text(node.name)
+    found[Option.HOST_NAME] = b""
     if network.domain:
         found[Option.DOMAIN_NAME] = options.text(network.domain)
         found[Option.DOMAIN_SEARCH] = options.domain_search([network.domain])
-    return found
+    return MappingProxyType(found | dict(network.options))
 
 
 def _boot_options(decision: Decision) -> dict[int, bytes]:
@@ -113,8 +117,8 @@ def _include_router(values: dict[int, bytes]) -> None:
     """A client that takes 121 ignores 3 (RFC 3442): unless a default route is among them, 3's becomes it."""
     router = values.get(Option.ROUTER, b"")[:4]
     for code in ROUTES:
-        routes = option_types.routes(values.get(code, b""))
-        if routes and router and not any(network == option_types.ANYWHERE for network, _ in routes):
+        routes = option_types.routes(values[code]) if router and values.get(code) else None
+        if routes and not any(network == option_types.ANYWHERE for network, _ in routes):
             values[code] += option_types.route(option_types.ANYWHERE, router)
 
 

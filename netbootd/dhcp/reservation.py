@@ -81,8 +81,9 @@ def answer(
 def other_server(request: Message, network: Network) -> IPv4Address | None:
     """The server that the client chose, where it isn't us."""
     chosen = request.address(Option.SERVER_ID)
-    ours = (None, network.server, server_id(request, network))
-    return chosen if chosen not in ours else None
+    if chosen is None or chosen in (network.server, server_id(request, network)):
+        return None
+    return chosen
 
 
 # The messages, in the order of RFC 2131 section 4.3
