@@ -117,7 +117,7 @@ class Shelf:
         if isinstance(found, Rendered):
             if node is not None and _is_own(found, node):
                 self._note_booted(request, node, found)
-            return self._rendered(found, request.path)
+            return self._rendered(found, request, node)
         try:
             return _file(found)
         except FileNotFoundError:
@@ -125,9 +125,13 @@ class Shelf:
         except PermissionError:
             return Denied(reason="the path leads out of what is served, or the file can't be read")
 
-    def _rendered(self, found: Rendered, path: str) -> Asset:
-        content = found.packing(self._renderer.render(found.template, **found.variables))
-        return Asset(name=path, size=len(content), fd=None, content=content, key=(0, 0, 0))
+    def _rendered(self, found: Rendered, request: Request, node: Node | None) -> Asset:
+        """What the admin's template makes; while it is broken, what it made before, or the packaged one."""
+        served = self._renderer.serve(found.template, found.variables, found.packing)
+        if served.fault:
+            self._record(request, node, None, f"{shown(request.path)}: {served.fault}", Level.ERROR)
+        size = len(served.content)
+        return Asset(name=request.path, size=size, fd=None, content=served.content, key=(0, 0, 0))
 
     def _note_booted(self, request: Request, node: Node, found: Rendered) -> None:
         """A full disk must not keep a node from booting; what it boots is current, and so exported anyway."""

@@ -141,6 +141,8 @@ def _show(number: int, step: Step, before: Step) -> None:
         case "rendered":
             what = f"{step['path']} by {step['door']}, rendered from {step['template']}"
             _say(f"{number}. {step['who']} fetches {what}", "bold")
+            if step["fault"]:
+                _say(f"   {step['fault']}", "red")
             for line in step["content"].splitlines():
                 say(f"     {line}")
         case _:

@@ -76,10 +76,9 @@ class Trace:
                 probe = found.absent is not None and found.absent.probe
                 return step | {"size": None, "why": why, "probe": probe}, None
             case Rendered(template=template, variables=variables, packing=packing):
-                content = Renderer(self.config.template_dir).render(template, **variables)
-                return {"kind": "rendered", "path": path, "template": template, "content": content}, packing(
-                    content
-                )
+                served = Renderer(self.config.template_dir).serve(template, variables, packing)
+                step = {"kind": "rendered", "path": path, "template": template, "fault": served.fault or None}
+                return step | {"content": served.text}, served.content
             case NotFound(reason=reason, probe=probe):
                 return {"kind": "nothing", "path": path, "why": reason, "probe": probe}, None
             case Denied(reason=reason):

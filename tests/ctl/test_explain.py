@@ -271,3 +271,15 @@ def test_what_an_admin_set_over_the_boot_decision_is_said_with_the_reason(ready:
     assert step["file"] == "mine.efi"
     values = {option["name"]: option["value"] for option in step["options"]}
     assert (values["bootfile-name"], values["ntp-servers"]) == ("mine.efi", "10.77.0.1")
+
+
+def test_a_broken_override_is_told_with_what_is_served_meanwhile(head: Head) -> None:
+    head.image("debian")
+    head("node", "add", "n01", "--mac", MACS[0], "--image", "debian")
+    override = head.directory / "templates/boot/ipxe/boot.ipxe.j2"
+    override.parent.mkdir(parents=True)
+    override.write_text("#!ipxe\n{{ nothing }}\n")
+    out = head.well("explain", "n01", "--firmware", "ipxe").out
+    assert f"{override}, line 2: 'nothing' is undefined" in out
+    assert "until then the packaged template is served" in out
+    assert "n01 boots debian@1" in out
