@@ -151,9 +151,10 @@ class Shelf:
         missing = isinstance(found, NotFound) and found.missing
         level = Level.ERROR if missing else Level.WARNING if isinstance(found, Denied) else Level.INFO
         self._record(request, node, None, f"{shown(request.path)} over {door}: {found.reason}", level)
-        if isinstance(found, Denied):
-            return Refusal(found.told or found.reason, denied=True)
-        return Refusal(found.reason)
+        if isinstance(found, Denied) and not found.told:
+            return Refusal(found.reason, denied=True)
+        # TFTP's "not found" is the one error that every firmware takes for an answer and goes on from.
+        return Refusal(found.told if isinstance(found, Denied) else found.reason)
 
     def _record(
         self, request: Request, node: Node | None, stage: Stage | None, text: str, level: Level

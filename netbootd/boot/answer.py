@@ -86,7 +86,10 @@ class Rendered:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Denied:
-    """The path exists, but not for this client. `told`: what it hears, where `reason` says too much."""
+    """The path exists, but not for this client.
+
+    `told`: what it hears, where it is to go on as if there were no such file, or `reason` says too much.
+    """
 
     reason: str
     told: str = ""
