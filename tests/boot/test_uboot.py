@@ -152,6 +152,8 @@ def test_as_efi_it_gets_a_program_where_there_is_one() -> None:
         (CLASSIC, ARM32, "aarch64"),
         (CLASSIC, GENERATION, "aarch64"),
         (replace(CLASSIC, architectures=(21,)), ARM64, "armv7l"),
+        (LWIP, GENERATION, "ARM or RISC-V"),
+        (replace(CLASSIC, architectures=(0xFFFF,)), GENERATION, "ARM or RISC-V"),
     ],
 )
 def test_an_image_that_it_can_not_start_is_not_offered(
@@ -159,7 +161,10 @@ def test_an_image_that_it_can_not_start_is_not_offered(
 ) -> None:
     decision = decide(client, generation)
     assert isinstance(decision, Wait)
-    assert decision.reason == f"debian@1 is for {generation.architecture}, this U-Boot starts {starts} only"
+    assert decision.reason == (
+        f"debian@1 is for {generation.architecture}, and a U-Boot for {starts} asks;"
+        " `netbootctl node set n01 --image NAME` gives it another"
+    )
 
 
 # ---- what it asks for

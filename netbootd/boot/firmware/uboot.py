@@ -49,6 +49,7 @@ _LONGEST_APPEND = 1023
 
 _RUNS = {0x15: ("armv7l", "armv6l"), 0x16: ("aarch64",), 0x1B: ("riscv64",)}
 """Option 93 -> the images that it can start, in uname's words; others, and 0xffff, tell nothing."""
+_RUNS_SOMEWHERE = tuple(architecture for runs in _RUNS.values() for architecture in runs)
 
 
 # ---- who is it
@@ -85,14 +86,16 @@ def _is_lwip(client: Client) -> bool:
 
 def _announce(booting: Booting) -> NetBoot | Wait:
     client, generation = booting.client, booting.generation
-    runs = _RUNS.get(client.architecture or 0)
-    if runs and generation.architecture not in runs:
-        return Wait(
-            firmware="uboot",
-            reason=f"{generation.label} is for {generation.architecture}, this U-Boot starts {runs[0]} only",
-        )
     if is_pxe(client) and isinstance(program := uefi.FAMILY.announce(booting), NetBoot):
         return replace(program, firmware="uboot", reason=f"U-Boot as EFI: {program.reason}", options={})
+    runs = _RUNS.get(client.architecture or 0)
+    if generation.architecture not in (runs or _RUNS_SOMEWHERE):
+        return Wait(
+            firmware="uboot",
+            reason=f"{generation.label} is for {generation.architecture}, and a U-Boot for"
+            f" {runs[0] if runs else 'ARM or RISC-V'} asks;"
+            f" `netbootctl node set {booting.node.name} --image NAME` gives it another",
+        )
     options = {}
     if _OPTION_PXE_CONFIG in client.parameter_request_list:
         config = f"{pxelinux_cfg.DIRECTORY}/{pxelinux_cfg.ETHERNET}{client.mac.dashed}"
