@@ -260,10 +260,13 @@ def test_a_node_without_an_image_is_told_of_where_it_can_be_mended() -> None:
         assert isinstance(found, NotFound) and found.missing, path
 
 
-def test_the_device_tree_for_an_efi_program_comes_from_the_image() -> None:
-    found = ask("dtb/amlogic/meson-g12b-a311d-khadas-vim3.dtb")
+@pytest.mark.parametrize(
+    "board", ["amlogic/meson-g12b-a311d-khadas-vim3.dtb", "broadcom/bcm2711-rpi-4-b.dtb"]
+)
+def test_the_device_tree_for_an_efi_program_comes_from_the_image(board: str) -> None:
+    found = ask(f"dtb/{board}")
     assert isinstance(found, File)
-    assert (found.root, found.name) == (ARM64.boot, "dtbs/amlogic/meson-g12b-a311d-khadas-vim3.dtb")
+    assert (found.root, found.name) == (ARM64.boot, f"dtbs/{board}")
     assert found.absent is not None and not found.absent.missing
     assert isinstance(ask("dtb/"), NotFound)
     assert isinstance(ask("dtb/some.dtb", peer=NOBODY), NotFound)

@@ -18,7 +18,7 @@ A loader probes for a dozen files that are seldom there, some of them six times:
 """
 
 import re
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import NamedTuple
 
@@ -29,6 +29,7 @@ from netbootd.errors import UserError
 from netbootd.image import Generation
 from netbootd.node import Node, same_serial
 from netbootd.stage import Stage
+from netbootd.variables import given
 
 CONSOLES = "console=serial0,115200 console=tty1"
 """The loader puts the board's serial port in the place of serial0."""
@@ -47,6 +48,8 @@ _OTHERS = re.compile(
     r"|kernel[\w-]*\.img|initramfs[\w-]*|armstub[\w-]*\.bin|overlays/[\w.-]+|boot\.(?:img|sig)"
 )
 """Names that no other firmware asks for: by them a path without a prefix is known."""
+_OF_UBOOT = "dtb"
+"""Where U-Boot asks for a device tree in its pass as EFI, on a Raspberry Pi by the same name as the board."""
 _NOBODYS = (0, 0x44444444, 0xFFFFFFFF)
 """Numbers that no board has: not set, the Pi 3B's constant, erased."""
 _TELLING = ("start.elf", "start4.elf", "config.txt")
@@ -100,7 +103,7 @@ def no_start_file(generation: Generation) -> str:
 
 
 def _read(parts: tuple[str, ...]) -> _Asked | None:
-    if not parts:
+    if not parts or parts[0] == _OF_UBOOT:
         return None
     first, *rest = parts
     if rest and (_SERIAL.fullmatch(first) or _DASHED_MAC.fullmatch(first)):
@@ -149,13 +152,32 @@ def _configuration(visit: Visit, node: Node, name: str) -> Located:
         return found
     generation = found.variables["generation"]
     assert isinstance(generation, Generation)  # noqa: S101 (visit.kernel_of puts it there)
-    names = {
-        "kernel": f"vmlinuz-{generation.number}",
-        "initrd": f"initrd-{generation.number}",
-        "cmdline": f"cmdline-{generation.number}.txt",
-        "consoles": "" if has_console(node, generation) else CONSOLES,
-    }
-    return replace(found, variables={**found.variables, **names}, packing=partial(_ascii, found.template))
+    variables = {**found.variables, **given(own_variables(node, generation))}
+    return replace(found, variables=variables, packing=partial(_ascii, found.template))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PiVariables:
+    """What a Raspberry Pi's own configuration is given besides."""
+
+    kernel: str
+    """The kernel's name for the board's own loader, with the generation's number."""
+    initrd: str
+    """The initrd's, likewise."""
+    cmdline: str
+    """That of the file with the command line, likewise."""
+    consoles: str
+    """`console=` words for the command line; empty where image or node say their own."""
+
+
+def own_variables(node: Node, generation: Generation) -> PiVariables:
+    """What templates under boot/raspberrypi/ are given besides BootVariables."""
+    return PiVariables(
+        kernel=f"vmlinuz-{generation.number}",
+        initrd=f"initrd-{generation.number}",
+        cmdline=f"cmdline-{generation.number}.txt",
+        consoles="" if has_console(node, generation) else CONSOLES,
+    )
 
 
 def _ascii(template: str, text: str) -> bytes:

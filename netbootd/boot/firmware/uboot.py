@@ -25,6 +25,7 @@ from dataclasses import replace
 from netbootd.boot.answer import File, Located, NetBoot, NotFound, Rendered, Wait
 from netbootd.boot.client import Client
 from netbootd.boot.firmware import pxelinux_cfg, uefi
+from netbootd.boot.firmware.choice import X86
 from netbootd.boot.firmware.family import Booting, Family, is_pxe
 from netbootd.boot.visit import Visit, rendered
 from netbootd.node import Node
@@ -131,7 +132,7 @@ def _extlinux(visit: Visit, name: str) -> Located | None:
     """None where PXELINUX asks: what boots an x86 image is no U-Boot."""
     node = pxelinux_cfg.node_named(name, visit)
     generation = visit.view.generation(node.image, None) if node and node.image else None
-    if node is None or (generation is not None and generation.architecture in ("x86_64", "i686")):
+    if node is None or (generation is not None and generation.architecture in X86):
         return None
     return _conf(visit, node)
 
