@@ -4,6 +4,7 @@ Commands that decide what is fetched are carried out, tests are judged where the
 A function's, loop's and condition's outcome is its last command's, as in GRUB.
 """
 
+import re
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -161,7 +162,7 @@ class Run:
             self.failed = self.failed or f"{path}: {found.why}"
             return False
         if name in _KERNEL:
-            self.outcome = Outcome(kernel=found, words=" ".join(rest))
+            self.outcome = Outcome(kernel=found, words=" ".join(map(_quoted, rest)))
         elif name in _INITRD:
             self.outcome.initrd = found
         else:
@@ -195,3 +196,12 @@ class Run:
             case [left, "!=", right]:
                 return left != right
         return True
+
+
+def _quoted(word: str) -> str:
+    """An argument as it comes to the kernel: a backslash before each quote, quotes around one with a space.
+
+    lib/cmdline.c, which leaves a backslash before xNN as it is.
+    """
+    escaped = re.sub(r"\\(?!x[0-9A-Fa-f]{2})|['\"]", r"\\\g<0>", word)
+    return f'"{escaped}"' if " " in word else escaped

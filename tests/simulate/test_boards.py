@@ -519,6 +519,18 @@ def test_grub_searches_from_the_mac_to_grub_cfg() -> None:
     assert decode(played.dhcp[0]).options.keys() == {53}
 
 
+def test_grub_s_arguments_come_to_the_kernel_as_its_source_puts_them() -> None:
+    """A backslash before each quote and backslash, quotes around what has a space (lib/cmdline.c)."""
+    cfg = rb"""
+linux /vmlinuz root=/dev/nfs 'dyndbg=module nfs +p' 'a="b"' 'c\d' 'e\x20f'
+initrd /initrd
+boot
+"""
+    played = play("grub", always(), Tftp({**grub_files(), "/grub/grub.cfg": cfg}))
+    assert played.booted, played.reason
+    assert played.booted.command_line == r'root=/dev/nfs "dyndbg=module nfs +p" a=\"b\" c\\d e\x20f'
+
+
 def test_grub_reads_nothing_without_an_oack() -> None:
     tftp = Tftp({"/grub/grub.cfg-01-52-54-00-00-00-01": GRUB_CFG}, grant=lambda asked, size: None)
     played = play("grub", always(), tftp)
