@@ -14,19 +14,27 @@ class Generation:
     """One immutable, numbered state of an image. `architecture` is uname's: x86_64, aarch64, armv7l."""
 
     image: str
+    """The image's name."""
     number: int
+    """Counted from 1."""
     directory: Path
+    """Where it lies on the head node."""
     created: str
     """UTC, ISO 8601."""
     origin: str
     """What it was made from, for the reader: a suite and mirror, a file's name."""
     architecture: str
+    """As uname says it: x86_64, aarch64, armv7l."""
     kernel_release: str
+    """As uname -r will say it on a node."""
     size: int
     """Octets that the root file system's files hold."""
     init: str = "/sbin/init"
+    """What node-init hands over to."""
     kernel_args: str = ""
+    """The image's own additions to the kernel's command line."""
     note: str = ""
+    """An admin's words about it."""
     remarks: tuple[str, ...] = ()
     """What was found at import, and mended or not: one line each."""
     sha256: str = ""

@@ -59,19 +59,29 @@ class Network:
     """One [[network]] of netbootd.toml, with the head node's own address on its interface filled in."""
 
     interface: str
+    """The head node's."""
     address: IPv4Interface
+    """The head node's own there, with the prefix length."""
     behind_relay: IPv4Network | None = None
     """The nodes' network, where that isn't on the interface's wire but behind a relay agent (RFC 1542)."""
     dhcp: DhcpMode = DhcpMode.SERVER
+    """What netbootd does with DHCP here: server, proxy, off."""
     range: AddressRange | None = None
+    """Of the nodes that are registered without an address."""
     pool: AddressRange | None = None
+    """For machines that aren't registered; None gives them no answer."""
     router: IPv4Address | None = None
+    """The way out, None without one."""
     dns: tuple[IPv4Address, ...] = ()
+    """Name servers for the nodes."""
     domain: str | None = None
+    """Behind the names of the nodes here."""
     lease_time: int = 43_200
     """Seconds, for machines from the pool; registered nodes keep theirs for ever (their root hangs on it)."""
     http_port: int = 80
+    """Of the head node's HTTP door."""
     router_advertisement: bool = True
+    """Whether the head node answers firmware that solicits IPv6 routers (advertise.py)."""
     echo_client_id: bool = True
     """Whether option 61 is returned (RFC 6842); some old clients refuse a reply that has it."""
     options: Mapping[int, bytes] = field(default_factory=dict, hash=False)

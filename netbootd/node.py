@@ -69,14 +69,23 @@ class Node:
     """A registered machine with every setting resolved (its own, its profile's, the default)."""
 
     name: str
+    """Its host name, without a domain."""
     macs: tuple[Mac, ...]
+    """Of its network cards, first of that which it boots from."""
     address: IPv4Address
+    """Its own, whoever gives it."""
     machine_id: str
+    """Its own for ever: 32 hexadecimal digits, machine-id(5)."""
     image: str | None = None
+    """What it boots; None where nothing was chosen."""
     root: RootMode = RootMode.OVERLAY
+    """How it gets its /: overlay, persistent, ram."""
     profile: str | None = None
+    """Where settings come from that it hasn't itself."""
     serial: str | None = None
+    """Its board's serial number, where that is known."""
     kernel_args: str = ""
+    """An admin's additions to the kernel's command line."""
     loader: str | None = None
     """What its firmware is given first where it can choose: ipxe, grub …; None leaves it to the firmware."""
     eeprom_update: bool = False

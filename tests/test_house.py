@@ -22,7 +22,18 @@ LIBRARY_OWNERS = {
     "click": {"netbootd.ctl"},
     "rich": {"netbootd.ctl"},
 }
-MODEL = {"errors", "node", "network", "image", "lease", "settings", "stage", "asset", "toml_lines"}
+MODEL = {
+    "errors",
+    "node",
+    "network",
+    "image",
+    "lease",
+    "settings",
+    "stage",
+    "asset",
+    "toml_lines",
+    "variables",
+}
 SIMULATED = {
     *(
         "play",

@@ -13,6 +13,7 @@ from netbootd.image import Generation
 from netbootd.network import DhcpMode, Network
 from netbootd.node import Mac, Node
 from netbootd.stage import Stage
+from netbootd.variables import given
 
 
 class View(Protocol):
@@ -52,6 +53,26 @@ class Visit:
         return self.view.node_by_address(self.peer)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BootVariables:
+    """What a boot configuration's template is given."""
+
+    network: Network
+    """The network that the node is on."""
+    node: Node
+    """Who boots."""
+    generation: Generation
+    """What it boots: the current generation of its image."""
+    path: str
+    """Where kernel and initrd are for TFTP and HTTP both, without a slash at either end."""
+    files: str
+    """The URL of the same, without a slash at its end."""
+    command_line: str
+    """What the kernel is told: node-init's words, the image's and the node's own arguments."""
+    words: tuple[str, ...]
+    """The same, parted as the kernel parts it."""
+
+
 def rendered(visit: Visit, node: Node | None, template: str, number: int | None = None) -> Located:
     """The configuration that `template` makes for `node`: NotFound, with the reason, where it has nothing.
 
@@ -68,10 +89,7 @@ def rendered(visit: Visit, node: Node | None, template: str, number: int | None 
 
 
 def kernel_of(visit: Visit, node: Node, number: int | None = None) -> Mapping[str, object] | NotFound:
-    """What a configuration is made of: `node`, `network`, `generation`, `command_line` and its `words`.
-
-    `path` is where kernel and initrd are for both doors, without a slash at either end; `files` is its URL.
-    """
+    """What a configuration is made of: BootVariables, by name."""
     network = visit.view.network_of(node.address)
     if network is None:
         return NotFound(
@@ -93,15 +111,17 @@ def kernel_of(visit: Visit, node: Node, number: int | None = None) -> Mapping[st
             missing=True,
         )
     path = f"images/{generation.image}/{generation.number}"
-    return {
-        "node": node,
-        "network": network,
-        "generation": generation,
-        "path": path,
-        "files": f"{network.http}/{path}",
-        "command_line": line,
-        "words": parted(line),
-    }
+    return given(
+        BootVariables(
+            network=network,
+            node=node,
+            generation=generation,
+            path=path,
+            files=f"{network.http}/{path}",
+            command_line=line,
+            words=tuple(parted(line)),
+        )
+    )
 
 
 def _elsewhere(visit: Visit, node: Node, network: object) -> Denied | None:

@@ -27,6 +27,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "explain": ("explain", "What a machine would be told, file by file, without a packet on the wire."),
     "simulate": ("simulate", "Play a board against this network's head node: would it boot?"),
     "apply": ("apply", "Bring node files, exports and the head node's own files up to date."),
+    "template": ("template", "What nodes' files and boot scripts are made from."),
     "doctor": ("doctor", "Look for what keeps nodes from booting; each finding with what mends it."),
 }
 """Command -> its module here, its help in a line. In the order in which a newcomer needs them."""

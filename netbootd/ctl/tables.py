@@ -71,6 +71,11 @@ def warn(text: str) -> None:
     print(printable(f"warning: {text}"), file=sys.stderr)  # noqa: T201 (this is how it is shown)
 
 
+def aside(text: str) -> None:
+    """A line on standard error, about what standard output has."""
+    print(printable(text), file=sys.stderr)  # noqa: T201 (this is how it is shown)
+
+
 def console() -> "Console":
     """The terminal: no markup and no guessing of what is a number."""
     from rich.console import Console  # noqa: PLC0415 (a terminal's alone)

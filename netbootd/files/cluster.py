@@ -16,16 +16,21 @@ class Address:
     """An address and the names that lead to it, the full one first."""
 
     address: IPv4Address
+    """On one of the networks."""
     names: tuple[str, ...]
+    """The names that lead to it there, the full one first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Head:
-    """The head node. `host_keys`: type and key of each of its SSH host keys."""
+    """The head node."""
 
     name: str
+    """Its host name, without a domain."""
     addresses: tuple[Address, ...] = ()
+    """Its addresses on the networks that it serves."""
     host_keys: tuple[str, ...] = ()
+    """Its public SSH host keys: type and key of each."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,11 +74,31 @@ class Member:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cluster:
-    """All that node files are rendered from. `authorized_keys`: lines as in that file."""
+    """What templates under node/common are given: all nodes alike."""
 
     nodes: tuple[Member, ...]
+    """All nodes, by their addresses."""
     head: Head
+    """The head node."""
     authorized_keys: tuple[str, ...]
+    """Who may log in as root: lines as in authorized_keys, the cluster's own key last."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeVariables:
+    """What templates under node/each and node/profiles are given.
+
+    Not the other nodes, so that one more changes no file of theirs.
+    """
+
+    network: Network | None
+    """The network that the node is on; None where none is served there."""
+    node: Member
+    """Whose file it is."""
+    head: Head
+    """The head node."""
+    authorized_keys: tuple[str, ...]
+    """Who may log in as root: lines as in authorized_keys, the cluster's own key last."""
 
 
 def head(name: str, networks: Iterable[Network], host_keys: Sequence[str]) -> Head:
@@ -117,19 +142,11 @@ def members(
     return tuple(found)
 
 
-def common_variables(cluster: Cluster) -> dict[str, object]:
-    """What templates under node/common are given."""
-    return {"nodes": cluster.nodes, "head": cluster.head, "authorized_keys": cluster.authorized_keys}
-
-
-def node_variables(cluster: Cluster, node: Member) -> dict[str, object]:
-    """What templates under node/each are given: not the other nodes, so that one more changes no file."""
-    return {
-        "node": node,
-        "network": node.network,
-        "head": cluster.head,
-        "authorized_keys": cluster.authorized_keys,
-    }
+def node_variables(cluster: Cluster, node: Member) -> NodeVariables:
+    """What templates of one node's own files are given."""
+    return NodeVariables(
+        network=node.network, node=node, head=cluster.head, authorized_keys=cluster.authorized_keys
+    )
 
 
 def hosts_lines(cluster: Cluster) -> list[str]:

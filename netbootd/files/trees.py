@@ -20,6 +20,7 @@ from netbootd.files.templates import (
 )
 from netbootd.files.tree import Entry, File
 from netbootd.render import Renderer
+from netbootd.variables import given
 
 CLUSTER_KEY_COMMENT = "netbootd-cluster"
 
@@ -45,19 +46,19 @@ class Trees:
 
     def common(self) -> Rendering:
         """The common tree."""
-        return rendered(self.common_sources(), self.renderer, names.common_variables(self.cluster))
+        return rendered(self.common_sources(), self.renderer, given(self.cluster))
 
     def sources_of(self, node: Member) -> Sources:
         """What a node's own tree is made from."""
         if node.profile not in self._read:
             trees = [EACH, *(f"{PROFILES}/{name}" for name in self._line(node.profile))]
             self._read[node.profile] = sources(self.template_dir, trees)
-        given = {path: Source(entry, EACH) for path, entry in self._given(node).items()}
-        return laid(given, self._read[node.profile])
+        made = {path: Source(entry, EACH) for path, entry in self._given(node).items()}
+        return laid(made, self._read[node.profile])
 
     def of(self, node: Member) -> Rendering:
         """A node's own tree, which is laid over the common one."""
-        return rendered(self.sources_of(node), self.renderer, names.node_variables(self.cluster, node))
+        return rendered(self.sources_of(node), self.renderer, given(names.node_variables(self.cluster, node)))
 
     def _line(self, profile: str | None) -> list[str]:
         """The profile's parents, the farthest first, and itself."""

@@ -81,9 +81,8 @@ class Head:
 
     def apart(self, *words: str, **settings: Any) -> subprocess.CompletedProcess[str]:
         """Run netbootctl in a process of its own."""
-        command = [str(NETBOOTCTL), "--config", str(self.config), *words]
         return subprocess.run(
-            command,
+            self.command(*words),
             capture_output=True,
             text=True,
             check=False,
@@ -91,6 +90,10 @@ class Head:
             stdin=subprocess.DEVNULL,
             **settings,
         )
+
+    def command(self, *words: str) -> list[str]:
+        """The words to run netbootctl with."""
+        return [str(NETBOOTCTL), "--config", str(self.config), *words]
 
     def dump(self) -> list[str]:
         """All that the registry holds, but for what is counted."""
