@@ -1,4 +1,4 @@
-"""Boards with U-Boot come to a login prompt: Debian's stock U-Boot and kernels, a root over NFS."""
+"""ARM machines come to a login prompt, by U-Boot and by UEFI: Debian's firmware and kernels, NFS roots."""
 
 import json
 import subprocess
@@ -95,9 +95,18 @@ def comes_to_login(head: HeadNode, machine: Machine) -> None:
     assert seen[-2:] == ["root", "ready"], seen
 
 
-@pytest.mark.parametrize("name", NODES)
-def test_pxe_get_typed_at_the_prompt_boots_the_node(head: HeadNode, name: str) -> None:
-    machine = power_on(head, name)
+def starts_its_kernel(head: HeadNode, machine: Machine) -> None:
+    """The rest is the same whatever U-Boot started it by, and another test waits for that board's login."""
+    try:
+        machine.wait_for(rf"Kernel command line: .*netbootd\.node={machine.name} ", LOGIN)
+        machine.wait_for(r"Run /\S*init as init process", LOGIN)
+    except LabError as error:
+        pytest.fail(f"{error}\n{head.what_happened()}")
+    print(f"{machine.name}: node-init after {machine.elapsed:.1f} s")
+
+
+def test_pxe_get_typed_at_the_prompt_boots_a_32_bit_board(head: HeadNode) -> None:
+    machine = power_on(head, "a32")
     try:
         at_prompt(machine)
         machine.type("setenv autoload no; dhcp && pxe get && pxe boot\n")
@@ -106,7 +115,7 @@ def test_pxe_get_typed_at_the_prompt_boots_the_node(head: HeadNode, name: str) -
         machine.power_off()
 
 
-def test_the_untouched_boot_command_boots_the_node(head: HeadNode) -> None:
+def test_the_untouched_boot_command_boots_a_64_bit_board(head: HeadNode) -> None:
     """Distro boot: `dhcp ${scriptaddr} boot.scr.uimg; source ${scriptaddr}`; the script tries `pxe get`."""
     machine = power_on(head, "a64")
     try:
@@ -118,12 +127,12 @@ def test_the_untouched_boot_command_boots_the_node(head: HeadNode) -> None:
         machine.power_off()
 
 
-def test_where_there_is_no_pxe_command_the_script_alone_boots_the_node(head: HeadNode) -> None:
+def test_where_there_is_no_pxe_command_the_script_alone_starts_the_node_s_kernel(head: HeadNode) -> None:
     machine = power_on(head, "a32")
     try:
         at_prompt(machine)
         machine.type("setenv pxefile_addr_r; boot\n")  # `pxe get` fails without it
-        comes_to_login(head, machine)
+        starts_its_kernel(head, machine)
         why = head.run("netbootctl", "why", "a32")
         assert "boot.scr.uimg over TFTP" in why
         assert "pxelinux.cfg" not in why
@@ -131,7 +140,7 @@ def test_where_there_is_no_pxe_command_the_script_alone_boots_the_node(head: Hea
         machine.power_off()
 
 
-def test_the_way_of_a_parallella_without_a_card_boots_the_node(head: HeadNode) -> None:
+def test_the_way_of_a_parallella_without_a_card_starts_the_node_s_kernel(head: HeadNode) -> None:
     """What its `tftpboot` does, typed: an address without DHCP, uEnv.txt twice, and the second is the node's.
 
     Only where things lie in memory is changed, and the device tree is QEMU's: Debian's kernel has no Zynq.
@@ -148,7 +157,22 @@ def test_the_way_of_a_parallella_without_a_card_boots_the_node(head: HeadNode) -
         enter(machine, "setenv kernel_addr_r 0x40400000; setenv ramdisk_addr_r 0x44000000")
         enter(machine, "setenv fdt_addr_r 0x40000000")
         machine.type("run tftpboot_stage2\n")
-        comes_to_login(head, machine)
+        starts_its_kernel(head, machine)
         assert "uEnv.txt over TFTP" in head.run("netbootctl", "why", "a32")
+    finally:
+        machine.power_off()
+
+
+def test_64_bit_arm_uefi_boots_by_pxe_with_the_grub_that_its_image_brings(head: HeadNode) -> None:
+    """No package for an amd64 head node has one."""
+    name, mac, image, kind = UEFI
+    if reason := KINDS[kind].missing():
+        pytest.skip(reason)
+    head.run("netbootctl", "node", "add", name, "--mac", mac, "--image", image, "--loader", "grub")
+    machine = head.machine(name, kind, mac)
+    machine.power_on()
+    try:
+        comes_to_login(head, machine)
+        assert "images/arm64/1/loaders/grubaa64.efi over TFTP" in head.run("netbootctl", "why", name)
     finally:
         machine.power_off()
