@@ -32,6 +32,8 @@ from netbootd.variables import given
 app = typer.Typer(no_args_is_help=True, help="What nodes' files and boot scripts are made from.")
 
 OURS = "netbootd itself"
+LONGEST_VALUE = 60
+"""Characters that people see of a variable's value; --json has all."""
 PI = "boot/raspberrypi/"
 
 ForNode = Annotated[
@@ -114,11 +116,10 @@ def vars_(
         if not isinstance(boot, NotFound):
             groups += [("boot", boot), ("boot/raspberrypi", own_variables(node, boot.generation))]
         records = [{"for": group, **asdict(each)} for group, holder in groups for each in variables(holder)]
-    listing(
-        records,
-        {"for": "templates in", "name": "variable", "value": "value", "meaning": "meaning"},
-        as_json=as_json,
-    )
+    if not as_json:
+        records = [each | {"value": _short(each["value"])} for each in records]
+    columns = {"for": "templates in", "name": "variable", "value": "value", "meaning": "meaning"}
+    listing(records, columns, as_json=as_json)
     if isinstance(boot, NotFound):
         aside(f"templates in boot are given nothing yet: {boot.reason}")
 
@@ -209,6 +210,10 @@ def _origin(source: Source) -> dict[str, Any]:
 
 def _from(source: Source) -> str:
     return str(source.file or OURS)
+
+
+def _short(value: str) -> str:
+    return value if len(value) <= LONGEST_VALUE else f"{value[: LONGEST_VALUE - 1]}…"
 
 
 def _what(entry: Entry | None) -> str:

@@ -126,7 +126,9 @@ def made(source: Source, renderer: Renderer, variables: Mapping[str, object]) ->
         raise entry
     if isinstance(entry, Template):
         entry = File(renderer.render(entry.name, **variables).encode(), entry.mode)
-    return None if isinstance(entry, File) and not entry.content.strip() else entry
+    # What netbootd makes itself counts as it is: a hostid may consist of octets that are white space.
+    empty = isinstance(entry, File) and source.file is not None and not entry.content.strip()
+    return None if empty else entry
 
 
 def strays(template_dir: Path, profiles: Sequence[str]) -> list[str]:

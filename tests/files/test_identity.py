@@ -1,0 +1,66 @@
+"""Who a node is: what is rendered onto it that no other node has, or that all have alike."""
+
+import subprocess
+from ipaddress import IPv4Address
+
+import pytest
+
+from tests.files.head import Head
+
+
+def test_motd_says_who_the_node_is_and_what_becomes_of_what_is_written(head: Head) -> None:
+    head.add(1, 2)
+    head.registry.set_node("n2", {"image": None, "root": "persistent"}, head.networks)
+    head.apply()
+    assert head.text("nodes/n1/etc/motd") == (
+        "This is n1.cluster (10.77.1.1), started over the network by head\n"
+        "with the image debian, its root in mode overlay.\n"
+        "What is written here lies in memory and is gone with the next start.\n"
+    )
+    told = head.text("nodes/n2/etc/motd")
+    assert "with the image none, its root in mode persistent." in told and "gone with" not in told
+
+
+def test_ids_are_unique_stable_and_go_with_the_node(head: Head) -> None:
+    head.add(*range(1, 30))
+    head.apply()
+
+    def ids(name: str) -> tuple[str, bytes]:
+        tree = head.state / "nodes" / name / "etc"
+        return (tree / "machine-id").read_text(), (tree / "hostid").read_bytes()
+
+    before = [ids(f"n{number}") for number in range(1, 30)]
+    for column in zip(*before, strict=True):
+        assert len(set(column)) == len(before)
+    assert all(len(machine) == 33 and len(host) == 4 for machine, host in before)
+    head.registry.rename_node("n1", "first", {})
+    head.registry.remove_nodes(["n2"])
+    head.apply()
+    assert ids("first") == before[0]
+    assert [ids(f"n{number}") for number in range(3, 30)] == before[2:]
+
+
+def test_every_address_has_a_host_id_even_one_of_white_space(head: Head) -> None:
+    head.add(1)
+    head.registry.set_node("n1", {"address": IPv4Address("10.77.13.10")}, head.networks)
+    head.apply()
+    assert (head.state / "nodes/n1/etc/hostid").read_bytes() == b"\x0a\x0d\x4d\x0a"
+
+
+@pytest.mark.net
+@pytest.mark.needs("hostid", "unshare")
+def test_hostid_shows_the_address(head: Head) -> None:
+    """By the C library, which is where programs have it from."""
+    head.add(1)
+    head.apply()
+    layers = head.directory / "layers"
+    script = (
+        f"mkdir {layers} && mount -t tmpfs tmpfs {layers} && mkdir {layers}/upper {layers}/work &&"
+        f" cp {head.state}/nodes/n1/etc/hostid {layers}/upper/ &&"
+        f" mount -t overlay -o lowerdir=/etc,upperdir={layers}/upper,workdir={layers}/work overlay /etc"
+        " && hostid"
+    )
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", script], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "0a4d0101\n"
