@@ -288,6 +288,8 @@ def show(code: int, octets: bytes) -> str:
 
 def _octets(kind: OptionType, value: object) -> bytes:
     words = [_word(each) for each in value] if isinstance(value, list | tuple) else [_word(value)]
+    if kind is HEX and isinstance(value, int):
+        raise ValueError(f"{value} is a number, and these octets are written in hexadecimal, as a text")
     if len(words) == 1 and words[0].startswith("hex:"):
         return HEX.read([words[0].removeprefix("hex:")])
     if not words or not any(words):

@@ -49,10 +49,14 @@ class Parameters:
     def ordered(self, asked: bytes | None) -> dict[int, bytes]:
         """Those to be sent, in the order in which they matter: the last go first where room is short.
 
-        What the client asks for in its own order (RFC 2131 section 4.3.1), then the unasked. `asked` is
-        option 55; without it the client gets all.
+        What the client asks for in its own order (RFC 2131 section 4.3.1), then the unasked; the subnet mask
+        before the router in any case (RFC 2132 section 3.3). `asked` is option 55; without it the client gets
+        all.
         """
         order = [*(asked or self.options), *self.unasked]
+        router = order.index(Option.ROUTER)
+        if Option.SUBNET_MASK not in order[:router]:
+            order.insert(router, Option.SUBNET_MASK)
         return {code: value for code in order if (value := self.options.get(code))}
 
 
@@ -141,7 +145,7 @@ def _reason(
     """The decision's, with what an admin set over it, or in its place."""
     own = node.dhcp_options if node else {}
     concerned = [code for code in own if code in boot and own[code] != boot[code]]
-    if Option.BOOT_FILE_NAME in own and Option.BOOT_FILE_NAME not in boot:
+    if own.get(Option.BOOT_FILE_NAME) and Option.BOOT_FILE_NAME not in boot:
         concerned.append(Option.BOOT_FILE_NAME)
     if concerned and node:
         names = ", ".join(options.name(code) for code in sorted(concerned))

@@ -84,6 +84,7 @@ def test_what_an_admin_writes_is_sent_in_the_octets_of_its_rfc(
         ("nis-domain", "zwölf", "isn't a line of printable ASCII"),
         ("nis-domain", "a\nb", "isn't a line of printable ASCII"),
         ("option-224", "0a0", "isn't hexadecimal, two digits for an octet"),
+        ("option-224", 10, "10 is a number, and these octets are written in hexadecimal"),
         ("nis-domain", "x" * 1025, "has 1025 octets; at most 1024"),
         ("arp-cache-timeout", "200w 3d", "isn't a time"),
         ("arp-cache-timeout", "9999999999d", "longer than 32 bits"),

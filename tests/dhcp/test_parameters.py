@@ -141,6 +141,17 @@ def test_machines_that_netbootd_has_nothing_for_boot_what_the_network_says() -> 
 # What is asked for, and what isn't
 
 
+@pytest.mark.parametrize("asked", [b"\x03\x0c\x11", b"\x03\x01", b"\x79\x03\x06", b"\x06"])
+def test_the_subnet_mask_stands_before_the_router(asked: bytes) -> None:
+    """RFC 2132 section 3.3; a Parallella's U-Boot asks for the router and not for the mask."""
+    sent = list(told(discover(_55=asked)).message.options)
+    assert sent.index(1) < sent.index(3)
+
+
+def test_a_boot_file_that_is_not_to_be_sent_is_no_reason() -> None:
+    assert parameters(NO_IMAGE, node(("bootfile-name", "none")), NETWORK).reason == "no image"
+
+
 def test_a_node_s_options_are_sent_unasked_and_a_network_s_only_to_who_asks() -> None:
     asked = discover(_55=b"\x01\x03\x06")
     sent = told(

@@ -376,7 +376,8 @@ def test_boot_options_are_sent_unasked() -> None:
 def test_what_the_client_asks_for_comes_in_its_order() -> None:
     """RFC 2131 section 4.3.1."""
     message = told(request(DISCOVER, N01.mac, PXE | {55: b"\x0f\x06\x43\x0c\x77\x03\x01\x1c\xfc"})).message
-    assert list(message.options) == [53, 54, 51, 15, 6, 67, 12, 119, 3, 1, 28, 66, 60, 43]
+    # But the mask stands before the router: RFC 2132 section 3.3.
+    assert list(message.options) == [53, 54, 51, 15, 6, 67, 12, 119, 1, 3, 28, 66, 60, 43]
 
 
 def test_what_it_does_not_ask_for_is_spared_except_what_it_needs() -> None:
