@@ -45,6 +45,14 @@ class BrokenTemplateError(UserError):
         self.problems = problems
 
 
+class FileError(UserError):
+    """A file that somebody gave can't be accepted. `problems`: its faults, a line each, if it has several."""
+
+    def __init__(self, message: str, problems: tuple[str, ...] = (), hint: str = "") -> None:
+        super().__init__(message, hint)
+        self.problems = problems
+
+
 class PeerError(NetbootdError):
     """What came over the wire is not what the protocol allows; counted, never fatal."""
 

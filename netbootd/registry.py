@@ -17,7 +17,8 @@ from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any, Self
 
-from netbootd import database
+from netbootd import database, rewriting
+from netbootd.contents import Contents, Rewrite
 from netbootd.errors import UserError
 from netbootd.lease import Lease, LeaseState
 from netbootd.network import Network, network_of
@@ -34,7 +35,7 @@ from netbootd.settings import (
 
 __all__ = ["NodeRequest", "Profile", "Registry", "Settings"]
 
-SCHEMA = 2
+SCHEMA = 3
 UPGRADES = {
     1: "".join(
         f"""
@@ -44,7 +45,9 @@ UPGRADES = {
         """
         for table in ("profile", "node")
     )
-    + "CREATE INDEX node_serial ON node (substr(serial, -8))"
+    + "CREATE INDEX node_serial ON node (substr(serial, -8))",
+    2: "CREATE TABLE hardware (node INTEGER PRIMARY KEY REFERENCES node (id) ON DELETE CASCADE,"
+    " cores INTEGER NOT NULL CHECK (cores > 0)) STRICT",
 }
 """How a registry of an older version gets what schema.sql gives a new one."""
 _SETTINGS = ", ".join(COLUMNS)
@@ -274,6 +277,27 @@ class Registry:
                 )
             db.execute("DELETE FROM profile WHERE name = ?", (name,))
 
+    # All of it at once
+
+    def contents(self) -> Contents:
+        """All nodes and profiles, as they are at one moment."""
+        with database.reading("the registry"):
+            self._db.execute("BEGIN")
+            try:
+                return rewriting.read(self._db)
+            finally:
+                self._db.execute("COMMIT")
+
+    def rewrite(self, change: Rewrite) -> None:
+        """Carry out `change`, all or nothing; what it says has to be checked already (exchange/plan.py).
+
+        Raises UserError where the registry doesn't hold what `change` was made from any more.
+        """
+        with self._transaction() as db:
+            if rewriting.read(db) != change.before:
+                raise UserError("the registry was changed meanwhile", "run the command again")
+            rewriting.write(db, change, _machine_id)
+
     # Which generation a node boots
 
     def set_booted(self, node: str, image: str, generation: int, now: float) -> None:
@@ -298,6 +322,25 @@ class Registry:
             "SELECT name, booted.image, generation FROM booted JOIN node ON node.id = booted.node"
         )
         return {name: (image, generation) for name, image, generation in rows}
+
+    # What nodes tell of themselves
+
+    def learn_cores(self, name: str, cores: int) -> bool:
+        """Note how many processor cores a node says it has; returns whether it was news."""
+        if self.cores(name).get(name) == cores:
+            return False
+        with self._transaction() as db:
+            db.execute(
+                "INSERT INTO hardware SELECT id, ? FROM node WHERE name = ?"
+                " ON CONFLICT (node) DO UPDATE SET cores = excluded.cores",
+                (cores, name),
+            )
+        return True
+
+    def cores(self, name: str | None = None) -> dict[str, int]:
+        """Node name -> processor cores, of all that told, or of the one called `name` alone."""
+        query = "SELECT name, cores FROM hardware JOIN node ON node.id = hardware.node"
+        return dict(self._rows(f"{query} WHERE name = ?", name) if name else self._rows(query))
 
     # Leases
 
@@ -456,8 +499,10 @@ class Registry:
         """What is free when it is asked for, upwards; raises UserError when there is no more."""
         ranges = [(n, n.range) for n in networks if n.range]
         if not ranges:
+            named = " and ".join(str(network.subnet) for network in networks)
             raise UserError(
-                "no network has a range to take addresses from", "pass --ip, or set `range` in netbootd.toml"
+                f"there is no range of {named or 'any network'} to take addresses from",
+                "pass --ip, or set `range` in netbootd.toml",
             )
         for network, span in ranges:
             for address in span:
