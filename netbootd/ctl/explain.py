@@ -9,7 +9,7 @@ import typer
 
 from netbootd.boot.answer import Ignore
 from netbootd.ctl.capture import PXE_PORT, Asked, Fetch, requests
-from netbootd.ctl.head import Head, complete_nodes
+from netbootd.ctl.head import Head, complete_nodes, machine_called
 from netbootd.ctl.options import Json
 from netbootd.ctl.rehearsal import Rehearsal
 from netbootd.ctl.tables import console, print_json, say, size
@@ -18,8 +18,7 @@ from netbootd.dhcp.options import Option
 from netbootd.dhcp.selection import select
 from netbootd.dhcp.wire import Message, WireError
 from netbootd.errors import UserError
-from netbootd.network import Network
-from netbootd.node import Mac, Node, host_name
+from netbootd.network import DhcpMode, Network
 from netbootd.shelf import HeadNode
 from netbootd.simulate.boards import BOARDS, board, machine
 
@@ -57,7 +56,7 @@ def explain(
         if pcap is not None:
             told = [_replayed(trace, at, port, asked, networks) for at, port, asked in requests(pcap)]
             return print_json(told) if as_json else _show_replay(told)
-        node, mac = _machine(name or "", trace)
+        node, mac = machine_called(name or "", registry)
         if firmware is None:
             raise UserError("which firmware does it boot with?", f"--firmware {'|'.join(BOARDS)}")
         _, kind = board(firmware)
@@ -105,7 +104,11 @@ def _verdict(run: Rehearsal) -> str:
 
 def _reasons(run: Rehearsal) -> list[str]:
     """Why it would not boot: where it was told nothing, the head node knows more of that than the board."""
-    last = run.steps[-1] if run.steps else {}
+    asked = [step for step in run.steps if step["kind"] != "other"]
+    last = asked[-1] if asked else {}
+    if run.network.dhcp is DhcpMode.PROXY and last.get("kind") == "dhcp" and last["port"] != PXE_PORT:
+        # Its REQUEST is the other server's to answer.
+        last = next((step for step in reversed(asked) if step.get("asks") == "DISCOVER"), last)
     if last.get("kind") == "dhcp" and not _boot_file(last):
         return [last["why"]]
     return [text for text in (run.reason, run.hint) if text]
@@ -117,15 +120,6 @@ def _boot_file(step: Step) -> str:
 
 def _is_number(serial: str) -> bool:
     return all(digit in "0123456789abcdef" for digit in serial)
-
-
-def _machine(text: str, trace: Trace) -> tuple[Node | None, Mac]:
-    try:
-        mac = Mac(text)
-    except UserError:
-        node = trace.view.registry.node(host_name(text))
-        return node, node.mac
-    return trace.view.node_by_mac(mac), mac
 
 
 def _show(number: int, step: Step, before: Step) -> None:
@@ -200,6 +194,8 @@ def _network(trace: Trace, request: Message, networks: tuple[Network, ...]) -> N
 
 
 def _show_replay(told: list[Step]) -> None:
+    if not told:
+        say("nobody asks for anything in it: no DHCP, TFTP or HTTP request")
     for step in told:
         who, asks = step["mac"] or "-", step["asks"] or "malformed"
         say(f"{step['seconds']:9.3f} s  {who:17}  {asks:9} {_told(step)}")

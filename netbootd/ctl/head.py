@@ -11,10 +11,10 @@ from pathlib import Path
 import typer
 
 from netbootd.config import Config, load
-from netbootd.errors import HostError, NetbootdError
+from netbootd.errors import HostError, NetbootdError, UserError
 from netbootd.images.store import ImageStore
 from netbootd.network import DhcpMode, Network, network_of
-from netbootd.node import Node
+from netbootd.node import Mac, Node, host_name
 from netbootd.registry import Registry
 
 
@@ -94,6 +94,21 @@ class Head:
             return pid
         except (FileNotFoundError, ProcessLookupError):
             return None
+
+
+def machine_called(text: str, registry: Registry) -> tuple[Node | None, Mac]:
+    """A node by its name or by a card's address; a machine that isn't registered by its address.
+
+    Raises UserError for a name that no node has, and for what is neither.
+    """
+    try:
+        mac = Mac(text)
+    except UserError:
+        if ":" in text:  # no name has one, so that what is wrong with it as an address is to be said
+            raise
+        node = registry.node(host_name(text))
+        return node, node.mac
+    return registry.node_by_mac(mac), mac
 
 
 def reserved_names() -> dict[str, str]:

@@ -4,18 +4,16 @@ import sys
 import time
 from dataclasses import asdict
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from netbootd import events
-from netbootd.ctl.head import Head, complete_nodes
+from netbootd.ctl.head import Head, complete_nodes, machine_called
 from netbootd.ctl.options import Json
 from netbootd.ctl.paste import lines_for, show_recipes
 from netbootd.ctl.tables import console, duration, listing, print_json, say
 from netbootd.ctl.verdict import State, advice, complaint, state
-from netbootd.errors import UserError
-from netbootd.node import Mac, Node, host_name
 from netbootd.stage import Event, Level, Stage
 
 app = typer.Typer()
@@ -36,7 +34,7 @@ def why(
     """Show the timeline of the last boot and what it means."""
     head = Head.of(ctx)
     with head.registry() as registry:
-        node, mac = _machine(name, registry.node, registry.node_by_mac)
+        node, mac = machine_called(name, registry)
     macs = node.macs if node else (mac,)
     latest = {progress.mac: progress for progress in events.latest(head.config.events_path)}
     progress = max((latest[m] for m in macs if m in latest), key=lambda p: p.last, default=None)
@@ -87,16 +85,6 @@ def why(
 
 
 _NOTHING = "was heard, but its last boot's events are gone"
-
-
-def _machine(text: str, by_name: Any, by_mac: Any) -> tuple[Node | None, Mac]:
-    """A node by its name or by a card's address; a machine that isn't registered by its address."""
-    try:
-        mac = Mac(text)
-    except UserError:
-        node: Node = by_name(host_name(text))
-        return node, node.mac
-    return by_mac(mac), mac
 
 
 def _record(event: Event, began: float) -> dict[str, object]:

@@ -118,6 +118,30 @@ def test_a_missing_kernel_is_named(head: Head) -> None:
     assert "vmlinuz" in head.well("explain", "n01", "--firmware", "ipxe").out.splitlines()[-1]
 
 
+@pytest.mark.parametrize(
+    ("image", "reason"),
+    [(False, "image 'debian' has no generation"), (True, "takes nothing from a proxyDHCP")],
+)
+def test_behind_a_proxy_the_head_node_s_reason_is_told_and_not_the_board_s(
+    head: Head, image: bool, reason: str
+) -> None:
+    proxied = (
+        head.config.read_text().replace("pool =", "# pool =").replace("router", 'dhcp = "proxy"\nrouter')
+    )
+    head.config.write_text(proxied)
+    if image:
+        images.make(head.directory / "state", "debian", "aarch64")
+    head.well("node", "add", "n01", "--mac", MACS[0], "--image", "debian")
+    said = head.well("explain", "n01", "--firmware", "khadas-mainline").out.splitlines()[-1]
+    assert said.startswith("it would not boot: ") and reason in said
+
+
+def test_a_capture_in_which_nobody_asks_is_said_to_be_so(ready: Head, tmp_path: Path) -> None:
+    empty = tmp_path / "empty.pcap"
+    empty.write_bytes(b"\xd4\xc3\xb2\xa1" + bytes(16) + b"\1\0\0\0")
+    assert "nobody asks for anything in it" in ready.well("explain", "--pcap", str(empty)).out
+
+
 def test_a_node_without_an_image_is_told_to_wait_and_why(head: Head) -> None:
     head.well("node", "add", "n01", "--mac", MACS[0])
     (run,) = head.well("explain", "n01", "--firmware", "uefi", "--json").json
@@ -150,6 +174,8 @@ def test_explaining_changes_nothing(ready: Head) -> None:
         (["n99"], "there is no node 'n99'"),
         (["n01", "--firmware", "amiga"], "no board known here"),
         (["n99", "--firmware", "bios"], "there is no node 'n99'"),
+        (["ff:ff:ff:ff:ff:ff", "--firmware", "bios"], "is a group address"),
+        (["52:54:00:00:00", "--firmware", "bios"], "isn't a MAC address"),
         ([], "or --pcap FILE"),
         (["n01", "--pcap", "x"], "or --pcap FILE"),
         (["--pcap", "/nonexistent"], "can't read /nonexistent"),
