@@ -129,6 +129,11 @@ def test_of_several_networks_the_first_gives_the_address_or_the_one_that_is_name
         'interface = "eth9"\nsubnet = "10.78.0.0/24"\nrouter = "10.78.0.1"\nrange = "10.78.0.10-10.78.0.11"\n'
     )
     head.config.write_text(text.replace("[nfs]", f"[[network]]\n{far}\n[nfs]"))
+    text = head.config.read_text()
+    head.config.write_text(text.replace('range = "10.78', '# range = "10.78'))
+    bare = head("node", "add", "a", "--mac", MACS[0], "--ip", "10.78.0.0/24")
+    assert "there is no range of 10.78.0.0/24 to take addresses from" in bare.err
+    head.config.write_text(text)
     head.well("node", "add", "a", "--mac", MACS[0])
     head.well("node", "add", "f[1-2]", "--mac", ",".join(MACS[1:3]), "--ip", "10.78.0.0/24")
     head.well("node", "add", "g", "--mac", MACS[3], "--ip", "10.78.0.77")
@@ -275,7 +280,7 @@ def test_list_says_for_every_setting_where_it_comes_from(two: Head) -> None:
 
 def test_in_a_pipe_the_columns_are_aligned_and_plain(two: Head) -> None:
     lines = two.well("node", "list").out.splitlines()
-    assert lines[0].split() == ["NAME", "ADDRESS", "MAC", "IMAGE", "ROOT"]
+    assert lines[0].split() == ["NAME", "ADDRESS", "MAC", "IMAGE", "ROOT", "SERIAL"]
     assert len({line.index("10.77.0.1") for line in lines[1:]}) == 1
     assert "\x1b" not in "".join(lines)
 
