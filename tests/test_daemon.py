@@ -60,7 +60,7 @@ def test_a_client_gets_its_address_and_its_loader_by_both_doors(lab: Lab, tmp_pa
         )
         assert got.read_bytes() == loader.read_bytes()
     missing = client.run(["curl", "-sS", "-w", "%{http_code}", "http://10.77.0.1/loaders/none"])
-    assert missing.stdout == "no such loader\n404"
+    assert missing.stdout == "no such path\n404"
     assert daemon.stop() == 0
 
 

@@ -54,7 +54,7 @@ def filled(head: Head) -> Head:
         (["image", "use", ""], {"arch", "debian"}),
         (["image", "use", "debian@"], {"debian@1", "debian@2"}),
         (["profile", "remove", "g"], {"gpu"}),
-        (["explain", "n01", "--firmware", "uefi"], {"uefi", "uefi-arm64", "uefi-ia32", "uefi-riscv64"}),
+        (["explain", "n01", "--firmware", "uefi-a"], {"uefi-arm64"}),
         (["node", "set", "n01", "--root", "p"], {"persistent"}),
     ],
 )
