@@ -60,7 +60,7 @@ demo-stop:
 
 test: deps-test
 	@$(MAKE) --no-print-directory venv $(VENV)/.systemd
-	$(VENV)/bin/python -m pytest $(PYTEST_ARGS)
+	$(VENV)/bin/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
 
 clean:
 	rm -rf build dist $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.lab.alone import alone_in
+
 PACKAGE = "linux-image-amd64"
 
 
@@ -19,9 +21,10 @@ def unpacked_kernel(config: pytest.Config) -> tuple[Path, str]:
     """
     assert config.cache is not None
     kept = config.cache.mkdir("debian-kernel")
-    done = sorted(kept.glob("root-*/.complete"))
-    if not done:
-        done = [_fetch(kept) / ".complete"]
+    with alone_in(kept):
+        done = sorted(kept.glob("root-*/.complete"))
+        if not done:
+            done = [_fetch(kept) / ".complete"]
     root = done[-1].parent
     return root, root.name.removeprefix("root-")
 

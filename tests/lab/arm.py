@@ -17,6 +17,7 @@ import pytest
 
 from netbootd.images import apt
 from netbootd.images.build import machine_sources
+from tests.lab.alone import alone_in
 
 SUITE = "bookworm"
 LOADERS = {"arm64": ("grub-efi-arm64-signed",)}
@@ -47,7 +48,9 @@ _NEEDLESS = ("sound", "drivers/gpu", "drivers/media", "drivers/staging", "driver
 def small_root(config: pytest.Config, architecture: str) -> Path:
     """A root with the kernel of `architecture` (arm64, armhf). Skips the test where apt can't provide it."""
     assert config.cache is not None
-    return made(config.cache.mkdir("debian-arm"), architecture)
+    kept = config.cache.mkdir("debian-arm")
+    with alone_in(kept):
+        return made(kept, architecture)
 
 
 def made(kept: Path, architecture: str) -> Path:
