@@ -187,7 +187,13 @@ class Daemon:
         stack, config, interface = AsyncExitStack(), self._config, served.interface
         servers: list[DhcpServer | TftpServer | WebServer | Advertiser] = [
             WebServer(
-                address, config.http.port, self._shelf, self._head.node_by_mac, self._events.record, time.time
+                address,
+                config.http.port,
+                self._shelf,
+                self._head.node_by_mac,
+                self._head.registry.learn_cores,
+                self._events.record,
+                time.time,
             )
             for address in served.addresses
         ]

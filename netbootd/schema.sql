@@ -46,6 +46,12 @@ CREATE TABLE booted (
     time        REAL NOT NULL
 ) STRICT;
 
+-- What a node told of itself when it was up.
+CREATE TABLE hardware (
+    node        INTEGER PRIMARY KEY REFERENCES node (id) ON DELETE CASCADE,
+    cores       INTEGER NOT NULL CHECK (cores > 0)
+) STRICT;
+
 -- Leases of the pool. A declined address has no client (client_id '') until `expires`.
 CREATE TABLE lease (
     address     INTEGER PRIMARY KEY,

@@ -47,6 +47,23 @@ def _add(registry: Registry, *requests: NodeRequest) -> None:
     registry.add_nodes(requests, NETWORKS, RESERVED)
 
 
+def test_cores_are_noted_once_go_with_the_node_and_count_as_a_change(registry: Registry) -> None:
+    _add(registry, _request("n01", 1), _request("n02", 2))
+    before = registry.version
+    assert registry.learn_cores("n01", 4)
+    assert registry.version != before
+    before = registry.version
+    assert not registry.learn_cores("n01", 4)
+    assert registry.version == before
+    assert registry.learn_cores("n01", 8)
+    registry.rename_node("n01", "n09", {})
+    assert registry.cores() == {"n09": 8}
+    assert (registry.cores("n09"), registry.cores("n02")) == ({"n09": 8}, {})
+    registry.remove_nodes(["n09"])
+    registry.learn_cores("n09", 4)
+    assert registry.cores() == {}
+
+
 def test_a_node_is_found_by_everything_it_has(registry: Registry) -> None:
     _add(registry, _request("n01", 1, serial="bd989ae1"))
     node = registry.node("n01")

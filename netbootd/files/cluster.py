@@ -59,6 +59,8 @@ class Member:
     """The profile that it takes settings from; None without one."""
     serial: str | None
     """Its board's serial number, where that is known."""
+    cores: int | None
+    """How many processor cores it told of when it was up; None until it was."""
     network: Network | None
     """The network that it is on, as `network`; None where none is served there."""
 
@@ -117,9 +119,12 @@ def head(name: str, networks: Iterable[Network], host_keys: Sequence[str]) -> He
 
 
 def members(
-    nodes: Iterable[Node], networks: tuple[Network, ...], host_keys: Mapping[str, str]
+    nodes: Iterable[Node],
+    networks: tuple[Network, ...],
+    host_keys: Mapping[str, str],
+    cores: Mapping[str, int],
 ) -> tuple[Member, ...]:
-    """The nodes by address; `host_keys` is by machine-id."""
+    """The nodes by address; `host_keys` is by machine-id, `cores` by name."""
     found = []
     for node in sorted(nodes, key=lambda node: node.address):
         network = network_of(node.address, networks)
@@ -136,6 +141,7 @@ def members(
                 root=node.root.value,
                 profile=node.profile,
                 serial=node.serial,
+                cores=cores.get(node.name),
                 network=network,
             )
         )

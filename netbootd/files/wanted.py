@@ -110,7 +110,10 @@ def what_is_known(inputs: Inputs) -> Known:
     pairs = {machine_id: pair or PENDING for machine_id, pair in host_keys.items()}
     cluster = Cluster(
         nodes=names.members(
-            nodes, inputs.networks, {machine_id: pair.public for machine_id, pair in pairs.items()}
+            nodes,
+            inputs.networks,
+            {machine_id: pair.public for machine_id, pair in pairs.items()},
+            inputs.registry.cores(),
         ),
         head=names.head(
             inputs.head_name or socket.gethostname(), inputs.networks, _head_keys(inputs.head_keys)

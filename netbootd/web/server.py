@@ -1,12 +1,13 @@
 """The HTTP door: what TFTP serves, by the same paths, and /report for node-init and the nodes' systemd.
 
 GET, HEAD /loaders/… /boot/… /images/…      sendfile, Range, ETag
-GET /report/MAC/STAGE?detail=TEXT           from the node itself only
+GET /report/MAC/STAGE?detail=TEXT&cores=N   from the node itself only
 """
 
 import asyncio
 import logging
 import os
+import re
 from collections.abc import Callable
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -24,6 +25,7 @@ from netbootd.web.gate import Gate, OneLine
 
 REPORTED = frozenset({Stage.ROOT, Stage.READY})
 LONGEST_DETAIL = 200
+CORES = re.compile(r"[1-9][0-9]{0,4}", re.ASCII)
 SHUTDOWN = 5.0
 """Seconds that transfers under way get when the daemon stops."""
 
@@ -40,7 +42,10 @@ class Opener(Protocol):
 
 
 class WebServer:
-    """Serves HTTP on one address. `record` takes events; `now` gives Unix seconds."""
+    """Serves HTTP on one address.
+
+    `record` takes events, `learn_cores` a node's name and how many cores it has; `now` gives Unix seconds.
+    """
 
     def __init__(
         self,
@@ -48,11 +53,13 @@ class WebServer:
         port: int,
         shelf: Opener,
         node_by_mac: Callable[[Mac], Node | None],
+        learn_cores: Callable[[str, int], object],
         record: Callable[[Event], None],
         now: Callable[[], float],
     ) -> None:
         self._address, self._port = address, port
         self._shelf, self._node_by_mac, self._record, self._now = shelf, node_by_mac, record, now
+        self._learn_cores = learn_cores
         self._runner: web.AppRunner | None = None
         self._listening: asyncio.Server | None = None
 
@@ -134,6 +141,9 @@ class WebServer:
                 level=Level.ERROR if failed else Level.INFO,
             )
         )
+        # After the event: a registry that can't be written mustn't hide that the node is up.
+        if stage is Stage.READY and not failed and CORES.fullmatch(cores := request.query.get("cores", "")):
+            self._learn_cores(node.name, int(cores))
         return web.Response(text="noted\n")
 
 

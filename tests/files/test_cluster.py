@@ -26,7 +26,7 @@ def node(name: str, address: str) -> Node:
 
 def made(*nodes: Node) -> Cluster:
     return Cluster(
-        nodes=cluster.members(nodes, (ETH1, ETH2), {n.machine_id: KEY for n in nodes}),
+        nodes=cluster.members(nodes, (ETH1, ETH2), {n.machine_id: KEY for n in nodes}, {}),
         head=cluster.head("head", (ETH1, ETH2), [KEY]),
         authorized_keys=(),
     )

@@ -5,6 +5,7 @@ from ipaddress import IPv4Address
 
 import pytest
 
+from netbootd.files.change import ChangeTree
 from tests.files.head import Head
 
 
@@ -19,6 +20,22 @@ def test_motd_says_who_the_node_is_and_what_becomes_of_what_is_written(head: Hea
     )
     told = head.text("nodes/n2/etc/motd")
     assert "with the image none, its root in mode persistent." in told and "gone with" not in told
+
+
+def test_the_hostfiles_name_all_nodes_with_the_cores_that_they_told_of(head: Head) -> None:
+    head.add(1, 2)
+    head.apply()
+    assert slots(head, "mpich") == ["n1:1", "n2:1"]
+    head.registry.learn_cores("n2", 12)
+    changed = [change.step.path for change in head.apply().changes if isinstance(change, ChangeTree)]
+    assert sorted(changed) == ["etc/mpi/hostfile.mpich", "etc/mpi/hostfile.openmpi"]
+    assert slots(head, "mpich") == ["n1:1", "n2:12"]
+    assert slots(head, "openmpi") == ["n1 slots=1", "n2 slots=12"]
+
+
+def slots(head: Head, which: str) -> list[str]:
+    text = head.text(f"common/etc/mpi/hostfile.{which}")
+    return [line for line in text.splitlines() if not line.startswith("#")]
 
 
 def test_ids_are_unique_stable_and_go_with_the_node(head: Head) -> None:

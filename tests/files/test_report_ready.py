@@ -1,5 +1,6 @@
 """The script that tells the head node that a node is up: with each tool, on a real connection."""
 
+import os
 import stat
 import subprocess
 from pathlib import Path
@@ -22,10 +23,10 @@ answers = [int(word) for word in sys.argv[1:]]
 
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
+        print(self.path, self.headers["Host"], flush=True)
         self.send_response(answers.pop(0))
         self.send_header("Content-Length", "0")
         self.end_headers()
-        print(self.path, self.headers["Host"], flush=True)
 
     def log_message(self, *_):
         pass
@@ -62,8 +63,14 @@ def leave_only(node: Namespace, directory: Path, tool: str) -> None:
         node.run(["sh", "-c", f"! path=$(command -v {other}) || mount --bind {nothing} $(readlink -f $path)"])
 
 
+def cores() -> int:
+    """Of this machine, by lscpu."""
+    done = subprocess.run(["lscpu", "-p=core,socket"], capture_output=True, text=True, check=True)
+    return len({line for line in done.stdout.splitlines() if not line.startswith("#")})
+
+
 @pytest.mark.net
-@pytest.mark.needs(*TOOLS)
+@pytest.mark.needs("lscpu", *TOOLS)
 @pytest.mark.parametrize("tool", TOOLS)
 def test_it_reports_with_whatever_the_image_has(lab: Lab, node: Namespace, tmp_path: Path, tool: str) -> None:
     boot(node, tmp_path, WORDS)
@@ -73,7 +80,7 @@ def test_it_reports_with_whatever_the_image_has(lab: Lab, node: Namespace, tmp_p
     done = node.run([SCRIPT], timeout=30)
     assert done.returncode == 0
     said = server.output().splitlines()[1:]
-    assert said == [f"/report/52-54-00-aa-00-01/ready {HEAD.ip}:8080"] * 2
+    assert said == [f"/report/52-54-00-aa-00-01/ready?cores={cores()} {HEAD.ip}:8080"] * 2
 
 
 @pytest.mark.net
@@ -84,7 +91,26 @@ def test_it_reports_with_a_wget_that_is_busybox(lab: Lab, node: Namespace, tmp_p
     node.run(["sh", "-c", "mount --bind $(command -v busybox) $(readlink -f $(command -v wget))"])
     server = started(lab, 204)
     assert node.run([SCRIPT], timeout=30).returncode == 0
-    server.wait_for(f"/report/52-54-00-aa-00-01/ready {HEAD.ip}:8080")
+    server.wait_for(f"/report/52-54-00-aa-00-01/ready?cores={cores()} {HEAD.ip}:8080")
+
+
+@pytest.mark.net
+@pytest.mark.needs("nproc", *TOOLS)
+@pytest.mark.parametrize("counts", [True, False])
+def test_where_the_kernel_tells_no_cores_the_processors_count(
+    lab: Lab, node: Namespace, tmp_path: Path, counts: bool
+) -> None:
+    boot(node, tmp_path, WORDS)
+    node.run(["mount", "-t", "tmpfs", "tmpfs", "/sys/devices/system/cpu"])
+    if not counts:
+        nothing = tmp_path / "no-nproc"
+        nothing.write_text("#!/bin/sh\nexit 1\n")
+        nothing.chmod(0o755)
+        node.run(["sh", "-c", f"mount --bind {nothing} $(readlink -f $(command -v nproc))"])
+    expected = os.cpu_count() if counts else 1
+    server = started(lab, 204)
+    assert node.run([SCRIPT], timeout=30).returncode == 0
+    server.wait_for(f"ready?cores={expected} ")
 
 
 @pytest.mark.net

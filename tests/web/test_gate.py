@@ -95,7 +95,8 @@ async def test_a_registry_that_cannot_be_read_is_a_503_and_a_line(
         raise HostError("can't read the registry: disk I/O error")
 
     door = Door(tmp_path)
-    server = WebServer(IPv4Address("127.0.0.1"), PORT, door, broken, door.events.append, lambda: 0.0)
+    address = IPv4Address("127.0.0.1")
+    server = WebServer(address, PORT, door, broken, lambda *_: None, door.events.append, lambda: 0.0)
     await server.start()
     try:
         status, _, body = await ask("GET", "/report/52-54-00-00-00-01/ready")

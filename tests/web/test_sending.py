@@ -42,7 +42,9 @@ async def test_files_are_sent_whole_and_once_over_one_connection(
     for name, content in contents.items():
         (served / name).write_bytes(content)
     shelf = Directory(served)
-    server = WebServer(LOOPBACK, PORT, shelf, lambda _mac: None, lambda _event: None, lambda: 0.0)
+    server = WebServer(
+        LOOPBACK, PORT, shelf, lambda _mac: None, lambda *_: None, lambda _event: None, lambda: 0.0
+    )
     await server.start()
     try:
         base = f"http://{LOOPBACK}:{PORT}"

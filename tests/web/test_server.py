@@ -30,9 +30,16 @@ class Door:
         self.file = directory / "vmlinuz"
         self.file.write_bytes(bytes(range(256)) * 64)
         self.events: list[Event] = []
+        self.cores: list[tuple[str, int]] = []
         node = Node(name="n01", macs=(MAC,), address=node_address, machine_id="0" * 32)
         self.server = WebServer(
-            LOOPBACK, PORT, self, lambda mac: node if mac == MAC else None, self.events.append, time.time
+            LOOPBACK,
+            PORT,
+            self,
+            lambda mac: node if mac == MAC else None,
+            lambda name, cores: self.cores.append((name, cores)),
+            self.events.append,
+            time.time,
         )
 
     def open(self, path: str, peer: IPv4Address, local: IPv4Address, door: str) -> Asset | Refusal:
@@ -127,6 +134,22 @@ async def test_a_node_s_report_is_an_event(tmp_path: Path) -> None:
     assert (ready.stage, ready.node, ready.level) == (Stage.READY, "n01", Level.INFO)
     assert (failed.stage, failed.level) == (None, Level.ERROR)
     assert failed.text == "root: error: no overlay?[2J"
+
+
+async def test_a_node_that_is_up_tells_its_cores(tmp_path: Path) -> None:
+    async with running(Door(tmp_path)) as door:
+        for query in ("", "?cores=", "?cores=0", "?cores=-1", "?cores=123456", "?cores=4x", "?cores=%D9%A4"):
+            assert (await ask("GET", f"{REPORT}/ready{query}"))[0] == 200
+        await ask("GET", f"{REPORT}/root?cores=2")
+        await ask("GET", f"{REPORT}/ready?cores=2&detail=error")
+        assert door.cores == []
+        await ask("GET", f"{REPORT}/ready?cores=96")
+    assert door.cores == [("n01", 96)]
+    assert [event.stage for event in door.events if event.stage] == [
+        *(Stage.READY,) * 7,
+        Stage.ROOT,
+        Stage.READY,
+    ]
 
 
 @pytest.mark.parametrize(
