@@ -57,7 +57,10 @@ def _kea(node: Node, boot: NetBoot | None) -> Recipe:
             words += f', "option-data": [ {options} ]'
         comma = "," if number + 1 < len(node.macs) else ""
         entries.append(f"  {{ {words} }}{comma}")
-    return Recipe("Kea", "the subnet4 of kea-dhcp4.conf; a reservation", ('"reservations": [', *entries, "]"))
+    # Kea refuses its whole configuration where two reservations have one address, unless told otherwise.
+    shared = ', and `"ip-reservations-unique": false` into its Dhcp4' if len(node.macs) > 1 else ""
+    where = f"the subnet4 of kea-dhcp4.conf{shared}; a reservation{'s' * (len(node.macs) > 1)}"
+    return Recipe("Kea", where, ('"reservations": [', *entries, "]"))
 
 
 def _dhcpd(node: Node, boot: NetBoot | None) -> Recipe:

@@ -1,8 +1,13 @@
 """The lines for other DHCP servers. That these servers take them as they are meant, test_beside.py shows."""
 
 import json
+import re
+import subprocess
 from dataclasses import replace
 from ipaddress import IPv4Address
+from pathlib import Path
+
+import pytest
 
 from netbootd.boot.answer import NetBoot
 from netbootd.dhcp.paste import recipes
@@ -56,6 +61,23 @@ def test_a_node_with_two_cards_is_one_machine_to_each_server() -> None:
         "host n01 {",
         "host n01-2 {",
     ]
+
+
+@pytest.mark.needs("kea-dhcp4")
+def test_kea_takes_two_cards_at_one_address_where_it_is_told_what_we_say(tmp_path: Path) -> None:
+    (found,) = [r for r in recipes(TWO, None) if r.server == "Kea"]
+    (setting,) = re.findall(r"`(.*?)` into its Dhcp4", found.where)
+    (one,) = [r.where for r in recipes(N01, None) if r.server == "Kea"]
+    assert "into its Dhcp4" not in one
+    for line, status in ((f"{setting}, ", 0), ("", 1)):
+        config = tmp_path / "kea.json"
+        config.write_text(
+            f'{{ "Dhcp4": {{ {line} "interfaces-config": {{ "interfaces": [] }},'
+            ' "lease-database": { "type": "memfile", "persist": false },'
+            ' "subnet4": [ { "id": 1, "subnet": "10.77.0.0/24",\n' + "\n".join(found.lines) + "\n} ] } }"
+        )
+        done = subprocess.run(["kea-dhcp4", "-t", config], capture_output=True, text=True, check=False)
+        assert done.returncode == status, done.stdout + done.stderr
 
 
 def test_a_boot_file_of_an_unusual_name_stays_one_value() -> None:
