@@ -175,7 +175,14 @@ class Config(_Table):
             known = self._candidates(settings, addresses)
             fitting = next((address for address in known if not any(_misfits(settings, address))), None)
             if fitting is not None:
-                networks.append(_network(settings, fitting, self.http.port))
+                network = _network(settings, fitting, self.http.port)
+                # Each has leases of its own: where two overlapped, one address would be given twice.
+                other = next((n for n in networks if n.subnet.overlaps(network.subnet)), None)
+                if other is None:
+                    networks.append(network)
+                else:
+                    text = f"{network.subnet} overlaps {other.subnet} of {other.interface}"
+                    misfits.append(f"network {settings.interface}: {text}; one of them can be served")
             elif known:
                 misfits += [
                     f"network {settings.interface}: {k}: {t}" for k, t in _misfits(settings, known[0])

@@ -100,6 +100,18 @@ def test_a_network_behind_a_relay_can_be_the_only_one_of_its_interface(tmp_path:
     assert (str(far.subnet), str(far.server)) == ("10.78.0.0/24", "10.77.0.1")
 
 
+def test_of_networks_that_turn_out_to_overlap_the_first_is_served_alone(tmp_path: Path) -> None:
+    path = tmp_path / "netbootd.toml"
+    path.write_text('[[network]]\ninterface = "eth1"\n[[network]]\ninterface = "eth2"\n')
+    config = load(path)
+    same = {name: (IPv4Interface(f"10.77.0.{i}/24"),) for i, name in enumerate(("eth1", "eth2"), 1)}
+    networks, misfits = config.matched(same)
+    assert [network.interface for network in networks] == ["eth1"]
+    assert misfits == ("network eth2: 10.77.0.0/24 overlaps 10.77.0.0/24 of eth1; one of them can be served",)
+    with pytest.raises(ConfigError):
+        config.networks_on(same)
+
+
 def test_a_subnet_that_is_the_interface_s_own_is_on_its_wire(tmp_path: Path) -> None:
     config = load(_write(tmp_path / "netbootd.toml", BEHIND))
     (own,) = config.networks_on({"eth1": [IPv4Interface("10.77.0.1/24"), IPv4Interface("10.78.0.2/24")]})
