@@ -354,8 +354,8 @@ def _times(seconds: int) -> dict[int, bytes]:
 def _options(x: _Exchange, head: Mapping[int, bytes], told: Parameters) -> dict[int, bytes]:
     """`head`, which the protocol needs, then what there is to tell, then what is returned to the client."""
     order = told.ordered(x.request.options.get(Option.PARAMETER_REQUEST_LIST))
-    returned = {k: v for k, v in echoed(x.request, x.network).items() if told.options.get(k) != b""}
-    return {**head, **{code: value for code, value in order.items() if code not in head}, **returned}
+    sent = {code: value for code, value in order.items() if code not in head}
+    return {**head, **sent, **echoed(x.request, x.network)}
 
 
 def _lease_seconds(x: _Exchange) -> int:
