@@ -8,6 +8,7 @@ from netbootd.network import Network, network_of
 from netbootd.node import RESERVED_NAMES, Mac, Node
 
 NAMES_PER_LINE = 10
+NTP_SERVERS = 42
 USUAL_IDENTITIES = ("~/.ssh/id_ed25519", "~/.ssh/id_ecdsa", "~/.ssh/id_rsa")
 
 
@@ -61,6 +62,8 @@ class Member:
     """Its board's serial number, where that is known."""
     cores: int | None
     """How many processor cores it told of when it was up; None until it was."""
+    time_servers: tuple[IPv4Address, ...] | None
+    """What DHCP's option ntp-servers (42) tells it; () where it is told none, None where nobody said."""
     network: Network | None
     """The network that it is on, as `network`; None where none is served there."""
 
@@ -142,6 +145,7 @@ def members(
                 profile=node.profile,
                 serial=node.serial,
                 cores=cores.get(node.name),
+                time_servers=_time_servers(node, network),
                 network=network,
             )
         )
@@ -190,6 +194,15 @@ def contradictions(hosts: bytes, cluster: Cluster, name: str) -> list[str]:
         for word in words[1:]
         if addresses.get(word, words[0]) != words[0]
     ]
+
+
+def _time_servers(node: Node, network: Network | None) -> tuple[IPv4Address, ...] | None:
+    """The node's own option 42, its profile's or its network's; RFC 2132 section 8.3, addresses in a row."""
+    options = {**(network.options if network else {}), **node.dhcp_options}
+    encoded = options.get(NTP_SERVERS)
+    if encoded is None:
+        return None
+    return tuple(IPv4Address(encoded[at : at + 4]) for at in range(0, len(encoded) - 3, 4))
 
 
 def _names(own: tuple[str, ...], domain: str | None) -> tuple[str, ...]:

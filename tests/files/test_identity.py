@@ -1,10 +1,13 @@
 """Who a node is: what is rendered onto it that no other node has, or that all have alike."""
 
 import subprocess
+from dataclasses import replace
 from ipaddress import IPv4Address
+from pathlib import Path
 
 import pytest
 
+from netbootd.files.apply import carry_out, plan
 from netbootd.files.change import ChangeTree
 from tests.files.head import Head
 
@@ -36,6 +39,40 @@ def test_the_hostfiles_name_all_nodes_with_the_cores_that_they_told_of(head: Hea
 def slots(head: Head, which: str) -> list[str]:
     text = head.text(f"common/etc/mpi/hostfile.{which}")
     return [line for line in text.splitlines() if not line.startswith("#")]
+
+
+CHRONY, TIMESYNCD = "etc/chrony/sources.d/netbootd.sources", "etc/systemd/timesyncd.conf.d/netbootd.conf"
+
+
+def lines(head: Head, node: str, path: str) -> list[str] | None:
+    file = head.state / "nodes" / node / path
+    if not file.exists():
+        return None
+    return [line for line in file.read_text().splitlines() if not line.startswith("#")]
+
+
+def test_time_comes_from_the_head_node_unless_dhcp_names_others(head: Head) -> None:
+    head.add(1, 2, 3)
+    head.registry.set_node("n2", {"dhcp_options": {42: bytes([10, 77, 0, 2, 10, 77, 0, 3])}}, head.networks)
+    head.registry.set_node("n3", {"dhcp_options": {42: b""}}, head.networks)
+    head.apply()
+    assert lines(head, "n1", CHRONY) == ["server 10.77.0.1 iburst"]
+    assert lines(head, "n2", CHRONY) == ["server 10.77.0.2 iburst", "server 10.77.0.3 iburst"]
+    assert lines(head, "n2", TIMESYNCD) == ["[Time]", "NTP=10.77.0.2 10.77.0.3"]
+    assert lines(head, "n3", CHRONY) is None
+    # It would ask nobody else, and the head node may serve no time.
+    assert [lines(head, name, TIMESYNCD) for name in ("n1", "n3")] == [None] * 2
+    away = carry_out(plan(replace(head.inputs, networks=())))
+    assert away.faults == () and lines(head, "n1", CHRONY) is None, "its network is away"
+
+
+def test_the_networks_time_servers_are_those_of_its_nodes(tmp_path: Path) -> None:
+    network = {"interface": "eth1", "address": "10.77.0.1/16", "options": {"ntp-servers": "10.77.0.1"}}
+    with Head(tmp_path, network=[network]) as head:
+        head.add(1)
+        head.apply()
+        assert lines(head, "n1", CHRONY) == ["server 10.77.0.1 iburst"]
+        assert lines(head, "n1", TIMESYNCD) == ["[Time]", "NTP=10.77.0.1"]
 
 
 def test_ids_are_unique_stable_and_go_with_the_node(head: Head) -> None:
