@@ -1,6 +1,6 @@
 """Machines without a disk beside somebody else's DHCP server: dnsmasq gives the address, netbootd the boot.
 
-One with BIOS and iPXE in its card's ROM, one with UEFI's own PXE (BINL, port 4011), one after the other.
+One with BIOS and iPXE in its card's ROM, one with UEFI's own PXE (BINL, port 4011), both at once.
 """
 
 import json
@@ -55,14 +55,15 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[HeadNode, N
         )
         other.start("dnsmasq", ["dnsmasq", "--keep-in-foreground", f"--conf-file={config}"])
         head.start()
+        for name, kind in FIRMWARE.items():
+            head.machine(name, kind, MACS[name]).power_on()
         yield head, other
 
 
 @pytest.mark.parametrize("name", sorted(FIRMWARE))
 def test_it_boots_beside_another_dhcp_server(site: tuple[HeadNode, Namespace], name: str) -> None:
     head, _ = site
-    machine: Machine = head.machine(name, FIRMWARE[name], MACS[name])
-    machine.power_on()
+    machine: Machine = next(machine for machine in head.machines if machine.name == name)
     try:
         machine.wait_for(rf"^{name} login:", LOGIN)
     except LabError as error:
