@@ -35,13 +35,16 @@ def advance(progress: Progress | None, event: Event, mac: Mac) -> Progress:
     further = event.stage is not None and (
         progress.stage is None or event.stage.order >= progress.stage.order
     )
+    # Of a machine that came to no stage the last word is all that can be shown, unless it had trouble.
+    silent = progress.stage is None and progress.level is Level.INFO
+    telling = further or silent or event.level is not Level.INFO
     return replace(
         progress,
         node=event.node,
         last=event.time,
         stage=event.stage if further else progress.stage,
-        text=event.text if further or event.level is not Level.INFO else progress.text,
-        level=event.level if further or event.level is not Level.INFO else progress.level,
+        text=event.text if telling else progress.text,
+        level=event.level if telling else progress.level,
     )
 
 

@@ -53,6 +53,15 @@ def test_trouble_on_the_way_is_what_the_progress_says() -> None:
     assert (progress.stage, progress.level) == (Stage.READY, Level.INFO)
 
 
+def test_of_a_machine_at_no_stage_the_last_word_is_kept() -> None:
+    """It sends REQUESTs or INFORMs alone, and `status` lists it with nothing else to say."""
+    progress = advance(None, _event(0, None, "no answer: it isn't registered"), MAC)
+    assert (progress.stage, progress.text) == (None, "no answer: it isn't registered")
+    progress = advance(progress, _event(1, None, "declined", Level.WARNING), MAC)
+    progress = advance(progress, _event(2, None, "released"), MAC)
+    assert (progress.text, progress.level) == ("declined", Level.WARNING)
+
+
 def test_the_stages_are_in_the_order_of_a_boot() -> None:
     assert [stage.value for stage in sorted(Stage, key=lambda s: s.order)] == [
         *("discover", "offer", "request", "ack", "loader", "config", "kernel", "initrd", "root", "ready")
