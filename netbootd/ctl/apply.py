@@ -95,9 +95,9 @@ def _complain(done: Plan, before: str = "") -> None:
     """Raise BrokenTemplateError where there are any; all else that was planned is done."""
     count = len(done.faults)
     if count:
-        which = "1 template is broken, and what it makes stays" if count == 1 else ""
-        which = which or f"{count} templates are broken, and what they make stays"
-        raise BrokenTemplateError(f"{before}{which} as it was", done.faults)
+        what = "1 file can't be made and stays as it was" if count == 1 else ""
+        what = what or f"{count} files can't be made and stay as they were"
+        raise BrokenTemplateError(f"{before}{what}", done.faults)
 
 
 def _carried_out(wanted: Plan) -> Plan:

@@ -76,7 +76,7 @@ def test_a_broken_template_is_a_line_of_a_failed_apply_that_did_the_rest(one: He
     assert done.status == 2
     assert "applied: " in done.out and "10.77.0.11 n02" in (one.directory / "hosts").read_text()
     first, second = (line for line in done.err.splitlines() if not line.startswith("warning: "))
-    assert first.endswith("and that is kept; but 1 template is broken, and what it makes stays as it was")
+    assert first.endswith("and that is kept; but 1 file can't be made and stays as it was")
     assert f"{broken}, line 2: 'nod' is undefined" in second
     again = one("apply", "--json")
     assert again.status == 2 and again.json["changes"] == [] and len(again.json["faults"]) == 1

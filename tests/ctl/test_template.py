@@ -2,11 +2,22 @@
 
 import os
 import subprocess
+import time
+from dataclasses import replace
+from ipaddress import IPv4Interface
 from pathlib import Path
 
 import pytest
 
-from netbootd.render import packaged_templates
+from netbootd.asset import Asset
+from netbootd.boot.cmdline import Exported
+from netbootd.events import EventLog
+from netbootd.images.store import ImageStore
+from netbootd.registry import Registry
+from netbootd.render import Renderer, packaged_templates
+from netbootd.shelf import HeadNode, Shelf
+from netbootd.stage import Event, Stage
+from tests.boot.test_policy import NETWORK
 from tests.ctl.conftest import MACS, Head
 
 OURS = packaged_templates()
@@ -171,3 +182,25 @@ def test_a_broken_template_is_said_with_file_line_and_variable(two: Head) -> Non
     done = two("template", "show", "/etc/motd", "--node", "n01")
     assert done.status == 2
     assert f"template {broken}, line 2: a member has no 'nmae'; did you mean 'name'?" in done.err
+
+
+@pytest.mark.parametrize("ready", [False, True])
+def test_why_tells_of_a_broken_boot_template(two: Head, ready: bool) -> None:
+    broken = put(two, "boot/ipxe/boot.ipxe.j2", "#!ipxe\n{{ nothing }}\n")
+    state = two.directory / "state"
+    log = EventLog.open(state / "registry" / "events.db")
+    with Registry.open(state / "registry" / "registry.db") as registry:
+        images = ImageStore(state / "images")
+        node = registry.node("n01")
+        network = replace(NETWORK, address=IPv4Interface("10.77.0.1/24"))
+        exported = Exported(nodes_dir=state / "nodes", common_dir=state / "common", nfs_version="4.2")
+        head = HeadNode(registry, images, (network,))
+        shelf = Shelf(head, exported, Renderer(two.directory / "templates"), log, time.time)
+        asset = shelf.open(f"boot/{node.mac.dashed}/boot.ipxe", node.address, network.server, "HTTP")
+        assert isinstance(asset, Asset) and b"n01 boots debian@1" in (asset.content or b"")
+    if ready:
+        log.record(Event(time=time.time(), mac=node.mac, node="n01", stage=Stage.READY, text="up"))
+    log.close()
+    told = two.well("why", "n01").out
+    assert f"template {broken}, line 2: 'nothing' is undefined" in told
+    assert "until then the packaged template is served" in told
