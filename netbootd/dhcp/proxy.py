@@ -31,6 +31,8 @@ BOOT_SERVER_PORT = 4011
 """Where a PXE client asks its boot server (PXE 2.1, section 2.2.1)."""
 BOOT_ITEM = 71
 """Sub-option of 43: which entry of a menu the client chose; its boot server repeats it (PXE 2.1)."""
+BOOT_ITEM_SIZE = 4
+"""Octets of it: two of type, two of layer. One of another size counts as not sent."""
 BOOT_OPTIONS = frozenset({43, 60, 66, 67, *range(128, 136), 150, 175, *range(208, 212)})
 """All that a proxy has a say in; the rest of an admin's options is the other server's."""
 HTTP_CLIENT = "HTTPClient"
@@ -157,9 +159,9 @@ def _message(
     }
     if family is not None and family.asks_at_4011:
         values.pop(Option.VENDOR_SPECIFIC, None)
-    chosen = sub_options(request.options.get(Option.VENDOR_SPECIFIC, b"")).get(BOOT_ITEM)
-    if chosen and values.get(Option.VENDOR_SPECIFIC):
-        item = bytes((BOOT_ITEM, len(chosen))) + chosen
+    chosen = sub_options(request.options.get(Option.VENDOR_SPECIFIC, b"")).get(BOOT_ITEM, b"")
+    if len(chosen) == BOOT_ITEM_SIZE and values.get(Option.VENDOR_SPECIFIC):
+        item = bytes((BOOT_ITEM, BOOT_ITEM_SIZE)) + chosen
         values[Option.VENDOR_SPECIFIC] = item + values[Option.VENDOR_SPECIFIC]
     values |= echoed(request, network)
     return Message(

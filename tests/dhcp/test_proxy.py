@@ -117,6 +117,13 @@ def test_a_menu_entry_that_was_chosen_is_repeated() -> None:
     assert options.sub_options(message.options[43]) == {71: bytes(4), 6: b"\x08"}
 
 
+@pytest.mark.parametrize("chosen", [b"\x47\x03abc", (b"\x47\xc8" + bytes(200)) * 2, b"\x47\x00", b"\x47"])
+def test_a_menu_entry_that_is_none_is_not_repeated(chosen: bytes) -> None:
+    """Two pieces add up to more octets than a length can tell of: no packet may stop the server."""
+    asked = replace(BIOS, options={**BIOS.options, 53: b"\x03", 43: chosen})
+    assert options.sub_options(sent(asks_4011(asked)).options[43]) == {6: b"\x08"}
+
+
 def test_http_boot_is_answered_in_its_own_name() -> None:
     asked = SPECIMENS["http"].discover(N01.mac)
     boot = NetBoot(firmware="http", server=SERVER, bootfile="http://10.77.0.1/x.efi", reason="")
