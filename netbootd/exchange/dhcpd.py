@@ -25,11 +25,12 @@ _REASONS = {
     "next-server": f"where the files are: {_BY_ITSELF}",
     "server-name": f"where the files are: {_BY_ITSELF}",
     "if": "netbootd knows the firmwares by itself, and evaluates no expressions",
+    "elsif": "netbootd knows the firmwares by itself, and evaluates no expressions",
+    "else": "netbootd knows the firmwares by itself, and evaluates no expressions",
     "class": "there are no classes; settings that nodes share are a profile",
     "subclass": "there are no classes; settings that nodes share are a profile",
     "max-lease-time": "a pool has one lease_time; a node's lease never ends",
     "min-lease-time": "a pool has one lease_time; a node's lease never ends",
-    "authoritative": 'netbootd is, on networks with dhcp = "server"',
     "deny": "netbootd answers registered nodes, and others where a network has a pool",
     "allow": "netbootd answers registered nodes, and others where a network has a pool",
     "ignore": "netbootd answers registered nodes, and others where a network has a pool",
@@ -113,8 +114,8 @@ def _other(found: _Found, statement: Statement) -> None:
     match statement.keyword:
         case "range" if addresses:
             found.settings.append(toml_advice.pool(statement.place, addresses[0], addresses[-1]))
-        case "default-lease-time" if len(words) == 2 and words[1].isdigit():
-            found.settings.append(toml_advice.network(statement.place, "lease_time", f"{int(words[1])}s"))
+        case "default-lease-time" if len(words) == 2 and re.fullmatch(r"[0-9]{1,9}", words[1]):
+            found.settings.append(toml_advice.network(statement.place, "lease_time", f"{words[1]}s"))
         case keyword if keyword not in _SILENT:
             found.left_out(statement, _REASONS.get(keyword, "has no place here"))
 

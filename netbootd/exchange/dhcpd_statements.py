@@ -51,8 +51,7 @@ class Statement:
         return [" ".join(part) for part in parts]
 
     def __str__(self) -> str:
-        shown = " ".join(word.text for word in self.words[:4])
-        return shown[:60]
+        return " ".join(word.text for word in self.words[:4]).replace(" ,", ",").rstrip(",")[:60]
 
 
 @dataclass(slots=True)

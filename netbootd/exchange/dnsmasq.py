@@ -242,9 +242,8 @@ def _entry(found: _Found, hosts: Hosts, host: _Host) -> Entry | None:
     fields: dict[str, Any] = {"macs": tuple(dict.fromkeys(host.macs))}
     if address := host.address or (hosts.address(name) if name else None):
         fields["address"] = address
-    # An option with more tags goes before one with fewer, a later one before an earlier.
-    fitting = sorted((o for o in found.options if o.tags <= host.tags), key=lambda o: len(o.tags))
-    if options := {option.code: option.octets for option in fitting}:
+    # Of several that fit the last line holds, as in option_filter of dnsmasq's rfc2131.c.
+    if options := {each.code: each.octets for each in found.options if each.tags <= host.tags}:
         fields["dhcp_options"] = options
     return Entry(name=name, place=place, fields=fields)
 
