@@ -3,6 +3,7 @@
 A template is looked up and rendered when it is asked for: an override that was just written counts at once.
 """
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -197,4 +198,5 @@ class _Fresh(FileSystemLoader):
 
     def has(self, template: str) -> bool:
         """Whether this directory has the template."""
-        return any((Path(directory) / template).is_file() for directory in self.searchpath)
+        # pathlib takes four times as long, and this is asked for each file of each node.
+        return any(os.path.isfile(f"{directory}/{template}") for directory in self.searchpath)  # noqa: PTH113

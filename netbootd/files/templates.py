@@ -17,11 +17,11 @@ import os
 import stat
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from netbootd.errors import HostError, UserError
 from netbootd.files.disk import LARGEST_FILE
-from netbootd.files.tree import Directory, Entry, File, Link, Tree, directory, with_directories
+from netbootd.files.tree import Directory, Entry, File, Link, Tree, directory, parents, with_directories
 from netbootd.render import Renderer, packaged_templates
 
 COMMON = "common"
@@ -96,7 +96,7 @@ def laid(lower: Sources, upper: Sources) -> Sources:
         covered = [merged.pop(path)] if path in merged else []
         if not isinstance(source.made, Directory):
             covered += [merged.pop(below) for below in list(merged) if below.startswith(f"{path}/")]
-        for parent in map(str, PurePosixPath(path).parents):
+        for parent in parents(path):
             if parent in merged and not isinstance(merged[parent].made, Directory):
                 covered.append(merged.pop(parent))
         below = (inner for each in covered for inner in (replace(each, overrides=()), *each.overrides))

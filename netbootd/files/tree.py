@@ -4,10 +4,9 @@ A tree maps paths, relative to its root and without a leading slash, to what is 
 itself. Everything in it belongs to whoever runs `apply`: root.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import PurePosixPath
 
 DIRECTORY_MODES = {"root": 0o700, "root/.ssh": 0o700, "tmp": 0o1777, "var/tmp": 0o1777}
 """Of directories that nothing says a mode of; any other is 0755. They count where the image has none."""
@@ -71,8 +70,15 @@ class Step:
 
 def with_directories(entries: Mapping[str, Entry]) -> Tree:
     """`entries` and every directory that they lie in, the root included."""
-    parents = {str(p) for path in entries for p in PurePosixPath(path).parents} | {"."}
-    return {**{path: directory(path) for path in parents}, **entries}
+    above = {parent for path in entries for parent in parents(path)} | {"."}
+    return {**{path: directory(path) for path in above}, **entries}
+
+
+def parents(path: str) -> Iterator[str]:
+    """The directories that `path` lies in, the nearest first, the root last; none for the root itself."""
+    while path != ".":
+        path = path.rpartition("/")[0] or "."
+        yield path
 
 
 def directory(path: str, mode: int = 0o755) -> Directory:
@@ -85,7 +91,7 @@ def keeping(desired: Tree, present: Tree, paths: Iterable[str]) -> Tree:
     kept: dict[str, Entry] = {}
     for path in paths:
         if isinstance(present.get(path), File | Link):
-            kept |= {str(p): present[str(p)] for p in PurePosixPath(path).parents} | {path: present[path]}
+            kept |= {parent: present[parent] for parent in parents(path)} | {path: present[path]}
     return {**kept, **desired}
 
 
@@ -97,7 +103,7 @@ def differences(desired: Tree, present: Tree) -> list[Step]:
         there = present[path]
         clash = path in desired and isinstance(there, Directory) != isinstance(desired[path], Directory)
         if path not in desired or clash:
-            if not any(str(parent) in removed for parent in PurePosixPath(path).parents):
+            if not any(parent in removed for parent in parents(path)):
                 steps.append(Step(Action.REMOVE, path, there))
             removed.add(path)
     for path in _downwards(desired):
