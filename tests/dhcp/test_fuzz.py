@@ -122,6 +122,33 @@ def test_any_octets_at_all_raise_nothing(octets: bytes) -> None:
     go_through(octets, LeaseBook(NETWORK), NOW)
 
 
+def decoded(octets: bytes) -> list[Message]:
+    """The request, where it is one."""
+    try:
+        return [wire.decode(octets)]
+    except WireError:
+        return []
+
+
+sub_option = st.tuples(st.sampled_from((71, 5, 11, 16, 19, 176)), st.sampled_from((200, 0, 1, 4, 255)))
+nested = st.lists(sub_option, max_size=6).map(
+    lambda pieces: b"".join(bytes((code, size)) + bytes(size) for code, size in pieces)
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    st.sampled_from([found for octets in real_requests() for found in decoded(octets)]),
+    st.sampled_from((3, 1, 8)),
+    st.dictionaries(st.sampled_from((43, 77, 82, 97, 118, 175)), nested, min_size=1, max_size=4),
+)
+def test_any_sub_options_raise_nothing(request: Message, kind: int, odd: dict[int, bytes]) -> None:
+    """Well framed, in any number and size: pieces add up to more than a length can tell of."""
+    sound = {code: value for code, value in request.options.items() if code != 54}
+    asked = replace(request, options={**sound, **odd, 53: bytes([kind])})
+    go_through(wire.encode(asked), LeaseBook(NETWORK), NOW)
+
+
 addresses = st.integers(0, 2**32 - 1).map(IPv4Address)
 free_options = st.dictionaries(
     st.integers(1, 254).filter(lambda code: code not in (50, 51, 52, 53, 54, 57, 61)),
