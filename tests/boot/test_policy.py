@@ -185,3 +185,17 @@ def test_what_is_malformed_counts_as_not_sent() -> None:
     assert client.architecture is None
     assert client.uuid == b""
     assert client.vendor_class == "PXE?[2J"
+
+
+def test_loaders_that_are_being_installed_at_this_moment_raise_nothing() -> None:
+    """Each look at the disk may find another one there than the look before."""
+    client, answers = _client(architectures=(7,)), list[bool]()
+
+    def has_loader(_name: str) -> bool:
+        answers.append(len(answers) >= looks)
+        return answers[-1]
+
+    for looks in range(12):
+        answers.clear()
+        decision = policy.decide(client, NODE, NETWORK, GENERATION, has_loader)
+        assert isinstance(decision, NetBoot | Wait)

@@ -112,7 +112,9 @@ def choose(booting: Booting, machine: Machine, kinds: tuple[str, ...] = ()) -> C
         if path := _where(booting, machine.loaders[kind], kind):
             return Choice(kind, path)
         if not missing and (kind != "shim" or chosen == "shim"):
-            missing = next(name for name in machine.loaders[kind] if not booting.has_loader(name))
+            names = machine.loaders[kind]
+            # None is missing any more where it is being installed at this moment.
+            missing = next((name for name in names if not booting.has_loader(name)), names[0])
     loader = LOADERS[missing]
     return f"the loader {loader.name} for {machine.name} isn't installed; {loader.advice}"
 
