@@ -18,7 +18,13 @@ def export(
     ctx: typer.Context,
     file: Annotated[str, typer.Argument(metavar="FILE", help="Where to, by .yaml or .csv; - is the output.")],
     kind: Annotated[
-        str | None, typer.Option("--format", metavar="FORMAT", help="yaml or csv, whatever the file's name.")
+        str | None,
+        typer.Option(
+            "--format",
+            metavar="FORMAT",
+            autocompletion=lambda: list(formats.OURS),
+            help="yaml or csv, whatever the file's name.",
+        ),
     ] = None,
 ) -> None:
     """Write the whole registry as YAML or CSV: nodes with their machine-ids, profiles, all settings.

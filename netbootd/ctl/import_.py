@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -27,7 +28,12 @@ def import_(  # noqa: PLR0913 (each is an option of the command)
     *,
     kind: Annotated[
         str | None,
-        typer.Option("--format", metavar="FORMAT", help=f"One of {', '.join(formats.FORMATS)}."),
+        typer.Option(
+            "--format",
+            metavar="FORMAT",
+            autocompletion=lambda: list(formats.FORMATS),
+            help=f"One of {', '.join(formats.FORMATS)}; else told by the file's name, or by what it holds.",
+        ),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would change.")] = False,
     replace: Annotated[
@@ -83,6 +89,7 @@ def _described(file: str, kind: str | None, hosts: str) -> Described:
     if kind is not None and kind not in formats.FORMATS:
         raise UserError(f"there is no format {kind[:40]!r}", f"one of {', '.join(formats.FORMATS)}")
     text = given.read(file)
+    hosts = str(Path(hosts).absolute())  # as one types it; what FILE names begins where FILE lies
     return formats.read(kind or formats.recognise(file, text), text, file, given.beside(file), hosts)
 
 

@@ -22,7 +22,9 @@ _SIGNS = (
 
 def by_name(name: str) -> str | None:
     """What a file's name tells; None where it tells nothing."""
-    base = name.rpartition("/")[2].lower()
+    directory, _, base = name.lower().rpartition("/")
+    if directory.endswith("/dnsmasq.d"):
+        return "dnsmasq"
     return _SUFFIXES.get(base.rpartition(".")[2]) or next((word for word in _IN_NAMES if word in base), None)
 
 

@@ -50,7 +50,9 @@ def test_a_replaced_head_node_knows_the_same_nodes(
     assert "wrote 2 nodes and 2 profiles" in said and "rsync -a" in said
     new = other(full, capsys)
     new.image("debian")
-    new.well("import", file)
+    done = new.well("import", file)
+    if os.geteuid() == 0:
+        assert "no SSH host key came with n01, n02" in done.err and "rsync -a OLD-HEAD:" in done.err
     for words in (
         ["node", "list", "--json"],
         ["node", "list", "--all", "--json"],
@@ -113,6 +115,24 @@ def test_what_is_not_in_the_file_goes_only_with_replace_and_leave(full: Head) ->
     (node,) = full.well("node", "list", "--json").json
     assert (node["name"], node["address"], node["image"], node["loader"]) == ("n02", "10.77.0.21", None, None)
     assert full.well("profile", "list", "--json").json == []
+
+
+@pytest.mark.parametrize(("answer", "left"), [(b"n\n", 2), (b"y\n", 0)])
+def test_on_a_terminal_the_removal_is_asked_for(full: Head, answer: bytes, left: int) -> None:
+    file = full.directory / "none.yaml"
+    file.write_text("nodes: {}\n")
+    terminal, inside = os.openpty()
+    try:
+        os.write(terminal, answer)
+        words = [str(NETBOOTCTL), "--config", str(full.config), "import", str(file), "--replace"]
+        done = subprocess.run(words, stdin=inside, capture_output=True, text=True, check=False, timeout=60)
+    finally:
+        os.close(terminal)
+        os.close(inside)
+    assert "2 nodes and 2 profiles to be removed: go on?" in done.stdout
+    assert done.stdout.index("removed") < done.stdout.index("go on?"), "they are shown before"
+    assert (done.returncode, "nothing was done" in done.stderr) == ((0, False) if left == 0 else (2, True))
+    assert len(full.well("node", "list", "--json").json) == left
 
 
 def test_a_name_changed_in_an_export_renames_the_node(full: Head) -> None:
@@ -201,6 +221,20 @@ def test_a_dnsmasq_configuration_is_carried_over_with_what_could_not_be(head: He
     )  # fmt: skip
     refused = head("import", str(file), "--replace")
     assert refused.status == 2 and "without --replace" in refused.err
+
+
+def test_names_come_from_the_hosts_file_that_is_named(
+    head: Head, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`--hosts` begins where one types it, an included file beside the one that names it."""
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc" / "dhcpd.conf").write_text('include "more.conf";\n')
+    (tmp_path / "etc" / "more.conf").write_text(f"host n01 {{ hardware ethernet {MACS[0]}; }}\n")
+    (tmp_path / "names").write_text("10.77.0.44 n01\n")
+    monkeypatch.chdir(tmp_path)
+    head.well("import", "etc/dhcpd.conf", "--hosts", "names")
+    (node,) = head.well("node", "list", "--json").json
+    assert (node["name"], node["address"]) == ("n01", "10.77.0.44")
 
 
 @pytest.mark.parametrize(
