@@ -95,7 +95,7 @@ def import_(
         Path | None, typer.Option("--keyring", metavar="FILE", help="The keys of those who may sign it.")
     ] = None,
 ) -> None:
-    """Make a system that you have an image."""
+    """Make an image of a system that you have."""
     from netbootd.images.importer import import_image  # noqa: PLC0415 (this command's alone)
 
     head = Head.of(ctx)

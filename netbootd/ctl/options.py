@@ -49,7 +49,9 @@ def dhcp_options(given: list[str] | None) -> dict[int, bytes | None]:
     for each in given or []:
         written, mark, value = each.partition("=")
         if not mark:
-            raise UserError(f"{each[:40]!r} has no value", "write --dhcp-option ntp-servers=10.77.0.1")
+            raise UserError(
+                f"{each[:40]!r} has no value", "write --dhcp-option NAME=VALUE, as ntp-servers=10.77.0.1"
+            )
         if value:
             code, octets = option_table.read(written, value)
             changes[code] = octets

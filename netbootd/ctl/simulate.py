@@ -48,7 +48,10 @@ def simulate(  # noqa: PLR0913 (each is an option of the command line)
         typer.Option("--count", metavar="N", min=1, max=MOST_BOARDS, help="So many, their MACs counted up."),
     ] = 1,
     serial: Annotated[
-        str | None, typer.Option("--serial", metavar="HEX", help="A Raspberry Pi's serial number.")
+        str | None,
+        typer.Option(
+            "--serial", metavar="HEX", help="A Raspberry Pi's own serial number: netbootd learns it."
+        ),
     ] = None,
     interface: Annotated[
         str | None,
@@ -142,7 +145,9 @@ def _wire(head: Head, wanted: str | None, cards: list[Mac]) -> str:
     name = wanted or next((name for name in served if name in found), None) or _only(found)
     link = found.get(name)
     if link is None:
-        raise UserError(f"there is no interface {name}", f"--interface {'|'.join(found)}")
+        raise UserError(
+            f"there is no interface {name}", f"--interface {'|'.join(n for n in found if n != 'lo')}"
+        )
     if link.mac in cards:
         raise UserError(
             f"{link.mac} is {name}'s own address, and this machine would answer too", "another --mac"

@@ -46,6 +46,7 @@ ADVICE: dict[Stage, Advice] = {
     Stage.OFFER: Advice(
         "was offered its address and never took it",
         (
+            "where the offer says `nothing to boot`: what follows it there mends it",
             "another DHCP server may have been faster: `netbootctl doctor` looks for one",
             "the offer may not have arrived: cable, switch port still in spanning tree (enable portfast)",
         ),

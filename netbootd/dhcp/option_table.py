@@ -70,7 +70,7 @@ _ROWS: tuple[tuple[int, str, OptionType], ...] = (
     (23, "default-ip-ttl", unsigned(1, low=1)),
     (24, "path-mtu-aging-timeout", SECONDS),
     (25, "path-mtu-plateau-table", MTUS),
-    (26, "interface-mtu", unsigned(2, low=68)),
+    (26, "interface-mtu", unsigned(2, low=68, example=1500)),
     (27, "all-subnets-local", BOOL),
     (28, "broadcast-address", ADDRESS),
     (29, "perform-mask-discovery", BOOL),

@@ -146,12 +146,12 @@ def _show_numbers(size: int, *, signed: bool = False) -> Callable[[bytes], str |
     return show
 
 
-def unsigned(size: int, low: int = 0, high: int | None = None) -> OptionType:
+def unsigned(size: int, low: int = 0, high: int | None = None, example: int = 1) -> OptionType:
     """A number of `size` octets in the range that its RFC allows."""
     most = high if high is not None else (1 << 8 * size) - 1
     shows = _show_numbers(size)
     return OptionType(
-        str(max(low, 1)), _number(size, low, most), lambda raw: shows(raw) if len(raw) == size else None
+        str(max(low, example)), _number(size, low, most), lambda raw: shows(raw) if len(raw) == size else None
     )
 
 

@@ -165,6 +165,15 @@ def nobody(machine: Machine, what: str = "DHCP") -> WontBoot:
     return WontBoot(f"no {what} answer", _NOBODY)
 
 
+def nothing_to_boot(machine: Machine, found: str) -> WontBoot:
+    """The end of a board that was given an address and no more; the head node knows why."""
+    return WontBoot(
+        found,
+        "register the machine, with an image of its architecture; on the head node"
+        f" `netbootctl why {machine.mac}` says what is missing",
+    )
+
+
 def take(machine: Machine, reply: Reply, server: IPv4Address, bootfile: str) -> Play[Lease]:
     """Have the address of a reply, and remember where it says to boot from."""
     message = reply.message

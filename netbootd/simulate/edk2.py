@@ -105,6 +105,8 @@ def http_boot(machine: Machine, variant: Variant) -> Play[Booted]:
     )
     boots = next((offer for offer in offers if _is_http(offer)), None)
     addressed = boots if boots and int(boots.message.yiaddr) else _first_address(offers)
+    if boots is None and offers:
+        raise dhcp.nothing_to_boot(machine, "no offer is HTTP Boot's, with 60 HTTPClient and a URL")
     if boots is None or addressed is None:
         raise dhcp.nobody(machine)
     options = dhcp.as_request(addressed.octets, addressed.server_id, addressed.message.yiaddr)
@@ -206,9 +208,7 @@ def no_boot(machine: Machine, offers: list[Reply]) -> WontBoot:
     """The end of a firmware that nothing was offered to."""
     if not offers:
         return dhcp.nobody(machine)
-    return WontBoot(
-        "the offer has an address and nothing to boot", "register the machine and give it an image"
-    )
+    return dhcp.nothing_to_boot(machine, "the offer has an address and nothing to boot")
 
 
 def _request(machine: Machine, variant: Variant, xid: int, offer: Reply) -> Play[Reply]:

@@ -51,7 +51,7 @@ def alone(machine: Machine) -> Play[Booted]:
         raise dhcp.nobody(machine, "DHCPREQUEST")
     server = acks[0].message.siaddr
     if not int(server):
-        raise WontBoot("the answer has no siaddr, and GRUB reads no other", "set next-server")
+        raise dhcp.nothing_to_boot(machine, "the answer has no next server (siaddr), and GRUB reads no other")
     lease = yield from dhcp.take(machine, acks[0], server, acks[0].header_file)
     return (yield from _configured(machine, f"(tftp,{lease.server})", "/grub", search=True))
 

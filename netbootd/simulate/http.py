@@ -62,7 +62,7 @@ def read(
     good = found.status == 200 and not found.fault
     came = f"{found.status}, {found.size} octets" if good else found.fault or f"{found.status}"
     if not good and found.body:
-        came += f": {printable(found.body.splitlines()[0], 120)}"
+        came += f": {printable(found.body.splitlines()[0], 240)}"
     yield from tell(
         machine, f"HTTP {method} {url}", came, does if good else "gives up", began=began, good=good
     )

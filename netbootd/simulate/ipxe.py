@@ -64,9 +64,7 @@ def _boot(machine: Machine, arch: int) -> Play[Booted]:
         server = boots.message.siaddr if int(boots.message.siaddr) else boots.server_id
         yield from dhcp.take(machine, acks[0], server, boots.bootfile)
     if not boots.bootfile:
-        raise WontBoot(
-            "the answer has an address and nothing to boot", "register the machine, give it an image"
-        )
+        raise dhcp.nothing_to_boot(machine, "the answer has an address and nothing to boot")
     run = _Run(machine, server)
     found = yield from run.fetch(boots.bootfile, "what DHCP names")
     if isinstance(found, Missing):

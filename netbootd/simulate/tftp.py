@@ -104,7 +104,7 @@ def read(
         yield from tell(machine, asked, found.why, "does without" if optional else what, began=began,
                         good=optional)  # fmt: skip
     else:
-        size = f"{found.size} octets" if found.size >= 0 else "it is there"
+        size = f"{found.size} octets" if found.size >= 0 else "answered"
         yield from tell(machine, asked, size, does, began=began)
     return found
 

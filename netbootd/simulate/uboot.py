@@ -74,7 +74,9 @@ def pxe(machine: Machine, variant: Variant) -> Play[Booted]:
 def khadas(machine: Machine) -> Play[Booted]:
     """The vendor's U-Boot of a VIM3 (board/khadas/configs/kvim3.h): storeboot or cfgload, eMMC and SD."""
     machine.who = "Khadas vendor U-Boot"
-    yield from tell(machine, "nothing over the network", "-", "looks for a system on eMMC and SD", good=False)
+    yield from tell(
+        machine, "network boot", "not in its bootcmd", "looks for a system on eMMC and SD", good=False
+    )
     raise WontBoot(
         "the vendor's U-Boot sends nothing: its bootcmd knows eMMC and SD only",
         "put mainline U-Boot (khadas-vim3_defconfig) on SPI, eMMC or SD; see --firmware khadas-mainline",
@@ -119,8 +121,8 @@ def lease(machine: Machine, write: Write) -> Play[Lease]:
     bootfile = ack.header_file or ack.text(Option.BOOT_FILE_NAME)
     server = ack.message.siaddr if int(ack.message.siaddr) else offer.message.siaddr
     if not int(server):
-        raise WontBoot(
-            "the answer has no siaddr, and U-Boot reads no other (66 is ignored)", "set next-server"
+        raise dhcp.nothing_to_boot(
+            machine, "the answer has no next server (siaddr), and U-Boot reads no other (66 is ignored)"
         )
     return (yield from dhcp.take(machine, ack, server, bootfile))
 
