@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from netbootd.exchange.described import Place
 
 _ESCAPES = {"t": "\t", "n": "\n", "b": "\b", "r": "\r", "e": "\x1b"}
+_BLANKS = " \t\r"
+"""Around words; a line break that stood in quotation marks as \\n isn't one."""
 _HIDDEN = {",": "\ue000", "#": "\ue001", ":": "\ue002", "=": "\ue003", "[": "\ue004"}
 _SHOWN = {hidden: plain for plain, hidden in _HIDDEN.items()}
 
@@ -22,16 +24,16 @@ class Line:
 
 def plain(text: str) -> str:
     """A word as it was meant, with what was hidden."""
-    return "".join(_SHOWN.get(c, c) for c in text).strip(" \t")
+    return "".join(_SHOWN.get(c, c) for c in text).strip(_BLANKS)
 
 
 def lines(text: str, file: str) -> Iterator[Line]:
     """Those that say something. A comment begins with a `#` after white space (read_file of option.c)."""
     for number, raw in enumerate(text.split("\n"), 1):
-        line = _unquoted(raw).strip()
+        line = _unquoted(raw).strip(_BLANKS)
         if line:
             key, _, value = line.partition("=")
-            yield Line(plain(key).removeprefix("--"), value.strip(), Place(file, number))
+            yield Line(plain(key).removeprefix("--"), value.strip(_BLANKS), Place(file, number))
 
 
 def _unquoted(raw: str) -> str:
@@ -56,4 +58,4 @@ def _unquoted(raw: str) -> str:
 
 def words(value: str) -> list[str]:
     """The parts of a value between its commas; `plain` makes texts of them."""
-    return [word.strip() for word in value.split(",")]
+    return [word.strip(_BLANKS) for word in value.split(",")]
