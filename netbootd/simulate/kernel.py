@@ -13,7 +13,6 @@ RUNS: dict[str, tuple[Kind, ...]] = {
     "arm": (Kind.LINUX_ARM,),
     "riscv64": (Kind.LINUX_RISCV,),
 }
-_ALSO_PACKED = ("aarch64", "riscv64")
 
 
 def start(
