@@ -73,7 +73,7 @@ def explain(
     if as_json:
         return print_json([_record(run) for run in runs])
     for run in runs:
-        who = f"{node.name} ({mac})" if node else f"{mac}, not registered,"
+        who = f"{node.name} ({mac})" if node else f"{mac}, not registered"
         _say(f"{who}: {kind.what}, on {run.network.interface} ({run.network.subnet})", "bold")
         before: Step = {}
         for number, step in enumerate((step for step in run.steps if not step.get("probe")), 1):
@@ -81,6 +81,8 @@ def explain(
             before = step
         say("")
         _say(_verdict(run), "bold green" if run.booted else "bold red")
+    if not node:
+        say(f"to make it a node: netbootctl node add NAME --mac {mac}")
     return None
 
 
