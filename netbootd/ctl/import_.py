@@ -14,8 +14,9 @@ from netbootd.ctl.head import Head, reserved_names
 from netbootd.ctl.tables import listing, print_json, say, warn
 from netbootd.errors import UserError
 from netbootd.exchange import formats
+from netbootd.exchange.changes import Change
 from netbootd.exchange.described import Described, Remark
-from netbootd.exchange.plan import Change, Cluster, Plan, plan
+from netbootd.exchange.plan import Cluster, Plan, plan
 
 app = typer.Typer()
 HOSTS = "/etc/hosts"

@@ -13,6 +13,7 @@ from typing import Any
 from netbootd.contents import Contents, NodeRecord, Rewrite
 from netbootd.errors import UserError
 from netbootd.exchange import fields
+from netbootd.exchange.changes import Change, node_change, profile_changes
 from netbootd.exchange.described import Described, Entry, Place, Remark, refuse
 from netbootd.network import Network, network_of
 from netbootd.node import same_serial
@@ -20,17 +21,6 @@ from netbootd.settings import COLUMNS, DEEPEST_PROFILE, NOTHING_SET, Profile, Se
 
 _NOWHERE = IPv4Address(0)
 """The address of a node that hasn't one yet."""
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """A row for people. `what` is removed, added, changed or renamed; `place` the line that says so."""
-
-    what: str
-    kind: str
-    name: str
-    details: tuple[str, ...] = ()
-    place: Place | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +59,7 @@ def plan(before: Contents, described: Described, cluster: Cluster, *, equal: boo
     refuse(problems + [Remark(fault.entry.place, fault.text) for fault in faults])
     moved = tuple((slot.before, slot.after) for slot in slots if slot.before != slot.after)
     after = tuple(profile for profile, _ in profiles.values())
-    changes = [*_profile_changes(before, profiles), *filter(None, map(_change, slots))]
+    changes = [*profile_changes(before.profiles, profiles), *_node_changes(slots)]
     order = ("removed", "added", "renamed", "changed")
     return Plan(
         Rewrite(before=before, nodes=moved, profiles=after),
@@ -96,6 +86,12 @@ class _Slot:
 class _Fault:
     entry: Entry
     text: str
+
+
+def _node_changes(slots: Sequence[_Slot]) -> Iterator[Change]:
+    for slot in slots:
+        if slot.before != slot.after:
+            yield node_change(slot.before, slot.after, slot.entry.place if slot.entry else None)
 
 
 # Nodes
@@ -284,62 +280,3 @@ def _inheritance(profile: Profile, found: Mapping[str, tuple[Profile, Place | No
         profile = found[profile.parent][0]
         seen.append(profile.name)
     return ""
-
-
-# In words
-
-
-def _change(slot: _Slot) -> Change | None:
-    old, new = slot.before, slot.after
-    place = slot.entry.place if slot.entry else None
-    if old == new:
-        return None
-    if new is None:
-        gone = old.name if old else ""
-        return Change("removed", "node", gone, _values(_told(old)))
-    if old is None:
-        return Change("added", "node", new.name, _values(_told(new)), place)
-    details = _differences(_told(old), _told(new))
-    if old.name != new.name:
-        return Change("renamed", "node", new.name, (f"was {old.name}", *details), place)
-    return Change("changed", "node", new.name, details, place)
-
-
-def _profile_changes(before: Contents, after: Mapping[str, tuple[Profile, Place | None]]) -> Iterator[Change]:
-    known = {profile.name: profile for profile in before.profiles}
-    for name, old in known.items():
-        if name not in after:
-            yield Change("removed", "profile", name, _values(_told(old)))
-    for name, (new, place) in after.items():
-        if name not in known:
-            yield Change("added", "profile", name, _values(_told(new)), place)
-        elif known[name] != new:
-            yield Change("changed", "profile", name, _differences(_told(known[name]), _told(new)), place)
-
-
-def _told(item: NodeRecord | Profile | None) -> dict[str, str]:
-    """Title -> value, in the order in which people ask for them."""
-    if item is None:
-        return {}
-    if isinstance(item, NodeRecord):
-        values: dict[str, Any] = {"address": item.address, "mac": item.macs, "serial": item.serial,
-                                  "profile": item.profile, "machine-id": item.machine_id}  # fmt: skip
-    else:
-        values = {"parent": item.parent}
-    values |= {key: getattr(item.settings, key) for key in COLUMNS if key != "dhcp_options"}
-    told = {key: fields.shown(value) for key, value in values.items() if value not in (None, "")}
-    told |= {"kernel_args": "none"} if item.settings.kernel_args == "" else {}
-    return told | {
-        f"dhcp {name}": value for name, value in fields.shown_options(item.settings.dhcp_options).items()
-    }
-
-
-def _values(told: Mapping[str, str]) -> tuple[str, ...]:
-    return tuple(f"{key} {value}" for key, value in told.items() if key != "machine-id")
-
-
-def _differences(old: Mapping[str, str], new: Mapping[str, str]) -> tuple[str, ...]:
-    keys = dict.fromkeys((*new, *old))
-    return tuple(
-        f"{key} {old.get(key, '-')} -> {new.get(key, '-')}" for key in keys if old.get(key) != new.get(key)
-    )

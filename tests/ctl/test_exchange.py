@@ -219,6 +219,7 @@ def test_a_dnsmasq_configuration_is_carried_over_with_what_could_not_be(head: He
     assert (node["name"], node["address"], node["dhcp_options"]) == (
         "n01", "10.77.0.11", {"ntp-servers": "10.77.0.1"},
     )  # fmt: skip
+    assert "nothing to change" in head.well("import", str(file), "--hosts", os.devnull).out
     refused = head("import", str(file), "--replace")
     assert refused.status == 2 and "without --replace" in refused.err
 

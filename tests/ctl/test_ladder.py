@@ -129,7 +129,19 @@ def test_help_is_no_failure(head: Head, words: list[str]) -> None:
 
 def test_every_command_of_the_listing_is_there(head: Head) -> None:
     listed = head.well("--help").out
-    for noun in ("setup", "image", "node", "profile", "status", "why", "explain", "apply", "doctor"):
+    for noun in (
+        "setup",
+        "image",
+        "node",
+        "profile",
+        "export",
+        "import",
+        "status",
+        "why",
+        "explain",
+        "apply",
+        "doctor",
+    ):
         assert f" {noun} " in listed
         assert f"netbootctl {noun}" in head.well(noun, "--help").out
 

@@ -30,7 +30,7 @@ Read = Callable[[str, str], Described]
 
 @pytest.mark.parametrize(("write", "read"), FORMATS)
 @given(contents=registries())
-@with_settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@with_settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
 def test_an_export_imported_into_an_empty_registry_gives_the_same_registry(
     write: Write, read: Read, contents: Contents
 ) -> None:
@@ -43,7 +43,7 @@ def test_an_export_imported_into_an_empty_registry_gives_the_same_registry(
 
 @pytest.mark.parametrize(("write", "read"), FORMATS)
 @given(first=registries(), second=registries())
-@with_settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@with_settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
 def test_a_registry_replaced_by_an_export_equals_it_whatever_was_in_it(
     write: Write, read: Read, first: Contents, second: Contents
 ) -> None:
