@@ -10,7 +10,7 @@ from netbootd.ctl.tables import say
 from netbootd.errors import UserError
 from netbootd.exchange import csv_file, formats, yaml_file
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 
 @app.command()

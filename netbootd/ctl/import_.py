@@ -10,15 +10,16 @@ import typer
 
 from netbootd.ctl import given
 from netbootd.ctl.afterwards import bring_up_to_date, warn_of_missing_images
-from netbootd.ctl.head import Head, reserved_names
+from netbootd.ctl.head import Head, complete_images, reserved_names
 from netbootd.ctl.tables import listing, print_json, say, warn
 from netbootd.errors import UserError
 from netbootd.exchange import formats
 from netbootd.exchange.changes import Change
 from netbootd.exchange.described import Described, Remark
 from netbootd.exchange.plan import Cluster, Plan, plan
+from netbootd.image import image_name
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 HOSTS = "/etc/hosts"
 
 
@@ -45,6 +46,15 @@ def import_(  # noqa: PLR0913 (each is an option of the command)
         str,
         typer.Option("--hosts", metavar="FILE", help="Names and addresses beside dnsmasq, dhcpd or ethers."),
     ] = HOSTS,
+    image: Annotated[
+        str | None,
+        typer.Option(
+            "--image",
+            metavar="IMAGE",
+            autocompletion=complete_images,
+            help="What new nodes boot that the file has no image for.",
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="With --dry-run, for programs.")] = False,
 ) -> None:
     """Register what a file names: YAML or CSV of `export`, dnsmasq.conf, ISC dhcpd.conf, /etc/ethers.
@@ -61,7 +71,8 @@ def import_(  # noqa: PLR0913 (each is an option of the command)
             "another server's file doesn't hold all that a registry has", "import it without --replace"
         )
     with head.registry() as registry:
-        cluster = Cluster(networks=head.served(), reserved=reserved_names())
+        boots = image_name(image) if image else _only_image(head, described)
+        cluster = Cluster(networks=head.served(), reserved=reserved_names(), image=boots)
         made = plan(registry.contents(), described, cluster, equal=replace)
         if as_json:
             print_json(_record(made, described))
@@ -78,6 +89,8 @@ def import_(  # noqa: PLR0913 (each is an option of the command)
         nodes = [registry.node(new.name) for _, new in made.rewrite.nodes if new]
     done = _so_many(made.changes)
     say(done)
+    if bare := [node.name for node in nodes if not node.image]:
+        warn(f"{_some(bare)}: no image yet; `netbootctl node set {bare[0]} --image IMAGE` gives one")
     _warn_of_keys(head, made)
     if not bring_up_to_date(head, done):
         warn_of_missing_images(head, nodes)
@@ -92,6 +105,16 @@ def _described(file: str, kind: str | None, hosts: str) -> Described:
     text = given.read(file)
     hosts = str(Path(hosts).absolute())  # as one types it; what FILE names begins where FILE lies
     return formats.read(kind or formats.recognise(file, text), text, file, given.beside(file), hosts)
+
+
+def _only_image(head: Head, described: Described) -> str | None:
+    """As for `node add`: other servers' files know of no images, and where there is one it is meant."""
+    names = head.images.names() if described.foreign else []
+    return names[0] if len(names) == 1 else None
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (" …" if len(names) > 3 else "")
 
 
 def _show(made: Plan, described: Described) -> None:
@@ -177,8 +200,7 @@ def _warn_of_keys(head: Head, made: Plan) -> None:
     keys = head.config.keys_dir
     missing = [node.name for node in came if not (keys / "hosts" / node.machine_id).exists()]
     if missing:
-        some = ", ".join(missing[:3]) + (" …" if len(missing) > 3 else "")
         warn(
-            f"no SSH host key came with {some}, so new ones are made; to keep the old:"
+            f"no SSH host key came with {_some(missing)}, so new ones are made; to keep the old:"
             f" rsync -a OLD-HEAD:{keys}/ {keys}/ && netbootctl apply"
         )

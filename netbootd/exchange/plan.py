@@ -34,10 +34,15 @@ class Plan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cluster:
-    """What the registry's nodes have to fit. `reserved`: names that no node can have, with whose they are."""
+    """What the registry's nodes have to fit.
+
+    `reserved`: names that no node can have, with whose they are. `image`: what a node boots that is new, and
+    has neither image nor profile in the file.
+    """
 
     networks: tuple[Network, ...]
     reserved: Mapping[str, str] = field(default_factory=dict)
+    image: str | None = None
 
 
 def plan(before: Contents, described: Described, cluster: Cluster, *, equal: bool = False) -> Plan:
@@ -121,7 +126,10 @@ def _slots(
             faults.append(_Fault(entry, f"{name} isn't registered, and has no MAC address here"))
         else:
             slot.entry = entry
-            slot.after = _changed(slot.before, name, entry.fields, equal)
+            given = entry.fields
+            if slot.before is None and not given.get("image") and not given.get("profile"):
+                given = {**given, "image": cluster.image}
+            slot.after = _changed(slot.before, name, given, equal)
     faults += _give_addresses([s for s in slots.values() if s.after and s.entry], slots.values(), cluster)
     return list(slots.values()), faults
 

@@ -224,6 +224,20 @@ def test_a_dnsmasq_configuration_is_carried_over_with_what_could_not_be(head: He
     assert refused.status == 2 and "without --replace" in refused.err
 
 
+def test_new_nodes_boot_the_image_that_is_meant(head: Head) -> None:
+    file = head.directory / "ethers"
+    file.write_text(f"{MACS[0]} n01\n{MACS[1]} n02\n")
+    done = head.well("import", str(file), "--hosts", os.devnull)
+    assert "n01, n02: no image yet; `netbootctl node set n01 --image IMAGE`" in done.err
+    head.image("debian")
+    file.write_text(f"{MACS[0]} n01\n{MACS[2]} n03\n")
+    head.well("import", str(file), "--hosts", os.devnull)
+    (head.directory / "more.csv").write_text(f"name,mac,image\nn04,{MACS[3]},\nn05,{MACS[4]},arch\n")
+    head.well("import", str(head.directory / "more.csv"), "--image", "gentoo")
+    images = {node["name"]: node["image"] for node in head.well("node", "list", "--json").json}
+    assert images == {"n01": None, "n02": None, "n03": "debian", "n04": "gentoo", "n05": "arch"}
+
+
 def test_names_come_from_the_hosts_file_that_is_named(
     head: Head, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
