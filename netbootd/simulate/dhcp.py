@@ -139,14 +139,15 @@ def ask(  # noqa: PLR0913 (a firmware's habits, by name)
             if reply is None or reply.message.type not in kinds:
                 continue
             why = judge(reply)
-            does = f"refuses it: {why}" if why else "takes it"
-            yield from tell(machine, asked, shown(reply), does, began=sent, good=why is None)
             if why is None:
                 taken.append(reply)
-                if enough(taken) and not collect:
-                    return taken
+                does = "takes it" if enough(taken) else "waits for another beside it"
             else:
                 refused.append(why)
+                does = f"refuses it: {why}"
+            yield from tell(machine, asked, shown(reply), does, began=sent, good=why is None)
+            if why is None and enough(taken) and not collect:
+                return taken
         if enough(taken):
             return taken
     if not refused and not taken:
@@ -160,7 +161,9 @@ def nobody(machine: Machine, what: str = "DHCP") -> WontBoot:
     """The end of a board that got no reply it takes: the last refusal, or silence."""
     if machine.refusal:
         return WontBoot(
-            f"it refuses the {what} answer: {machine.refusal}", "`netbootctl explain` shows the whole answer"
+            f"it refuses the {what} answer: {machine.refusal}",
+            f"on the head node `netbootctl why {machine.mac}` says what is missing,"
+            " and `explain` shows the whole answer",
         )
     return WontBoot(f"no {what} answer", _NOBODY)
 
