@@ -284,6 +284,9 @@ def _options(written: Mapping[str, Any]) -> tuple[dict[int, bytes], list[tuple[s
     """[network.options] by number, encoded; and what is wrong with it, as (key, complaint)."""
     found, problems = dict[int, bytes](), list[tuple[str, str]]()
     for name, value in written.items():
+        if name in NetworkSettings.model_fields:
+            problems.append((name, f"is a key of the [[network]]: write `{name}` above [network.options]"))
+            continue
         try:
             code, octets = option_table.read(name, value)
         except UserError as error:

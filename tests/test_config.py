@@ -302,6 +302,13 @@ def test_dhcp_options_of_a_network_are_read_into_the_octets_that_are_sent(tmp_pa
     assert second.options == {7: bytes((10, 78, 0, 9, 10, 78, 0, 8))}
 
 
+def test_a_key_below_the_options_is_sent_back_above_them(tmp_path: Path) -> None:
+    text = '[[network]]\ninterface = "eth1"\n[network.options]\nrange = "10.77.0.10-10.77.0.99"\n'
+    assert _problems(tmp_path, text)[1:] == [
+        "line 4: network[1].options.range: is a key of the [[network]]: write `range` above [network.options]"
+    ]
+
+
 def test_what_is_wrong_with_a_dhcp_option_is_told_with_its_line(tmp_path: Path) -> None:
     text = """
 [[network]]

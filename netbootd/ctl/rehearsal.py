@@ -73,7 +73,9 @@ class Rehearsal:
                 self._ask(packet)
             case Send(Datagram() | Segment()):
                 pass  # nobody is there to hear it
-            case Known(door, _, path):
+            case Known(door, server, path):
+                if server != self.network.server and server in self.network.subnet:
+                    return f"{server} is asked for it, and isn't this head node: what it has isn't known"
                 return self._fetched(path, door)
             case Wait(port, seconds):
                 return self._next(port, seconds)

@@ -105,6 +105,13 @@ def test_every_firmware_is_explained_to_its_kernel_or_to_what_is_missing(racks: 
             assert firmware in WOULD_NOT and WOULD_NOT[firmware] in verdict, f"{firmware}: {verdict}"
 
 
+def test_what_another_machine_has_is_not_looked_up_here(ready: Head) -> None:
+    ready.well("node", "set", "n01", "--dhcp-option", "tftp-server-name=10.77.0.9")
+    ready.well("node", "set", "n01", "--dhcp-option", "bootfile-name=mine.efi")
+    said = ready.well("explain", "n01", "--firmware", "uefi").out
+    assert "10.77.0.9 is asked for it, and isn't this head node" in said.splitlines()[-1]
+
+
 def test_ipxe_gets_its_script_at_once_and_no_loader(ready: Head) -> None:
     (run,) = ready.well("explain", MACS[0], "--firmware", "ipxe", "--json").json
     assert [step["kind"] for step in run["steps"]] == ["dhcp", "dhcp", "rendered", "file", "file"]
