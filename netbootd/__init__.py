@@ -9,5 +9,6 @@ The house, from the ground up; imports point downwards only:
     dhcp, tftp, web                              the doors: one hallway each, sockets at the end of it
     images, nfs, files                           what a node runs on: generations, exports, node files
     exchange                                     the registry in files, and other servers' files for it
+    simulate                                     machines' firmware, as clients: would it boot?
     daemon                                       composes the above; ctl is the administrator's way in
 """
