@@ -7,10 +7,12 @@ never reach itself, so on a head node with a bridge this is the way to the netbo
 """
 
 import asyncio
+import errno
 import fcntl
 import os
 import socket
 import struct
+from abc import ABC, abstractmethod
 from array import array
 from collections.abc import Callable
 from contextlib import suppress
@@ -35,7 +37,7 @@ _SIOCETHTOOL, _ETHTOOL_GDRVINFO = 0x8946, 3
 _NAME = 16
 
 
-class Port:
+class Port(ABC):
     """Frames of an interface; a context manager. `read` gives those that wait, at most AT_ONCE."""
 
     def __enter__(self) -> Self:
@@ -46,21 +48,21 @@ class Port:
     ) -> None:
         self.close()
 
+    @abstractmethod
     def fileno(self) -> int:
         """What to poll."""
-        raise NotImplementedError
 
+    @abstractmethod
     def send(self, frame: bytes) -> None:
         """Put a frame on the wire."""
-        raise NotImplementedError
 
+    @abstractmethod
     def read(self) -> list[bytes]:
         """Frames that have come."""
-        raise NotImplementedError
 
+    @abstractmethod
     def close(self) -> None:
         """Leave nothing behind."""
-        raise NotImplementedError
 
     def listen(self, heard: Callable[[bytes], None]) -> None:
         """Have the running loop call `heard` with each frame."""
@@ -102,7 +104,7 @@ class PacketPort(Port):
             try:
                 self._socket.send(frame)
             except OSError as error:
-                if error.errno != 105:  # ENOBUFS is a full queue too
+                if error.errno != errno.ENOBUFS:  # that is a full queue too
                     raise HostError(
                         f"nothing can be sent: {error.strerror}", "is the interface up?"
                     ) from None
