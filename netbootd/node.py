@@ -99,6 +99,21 @@ class Node:
         return self.macs[0]
 
 
+@dataclass(frozen=True, slots=True)
+class Booted:
+    """What a node was last told to boot: it runs that until it boots anew, whatever is set meanwhile."""
+
+    image: str
+    number: int
+    """Of the image's generation."""
+    root: RootMode
+
+    @property
+    def label(self) -> str:
+        """As it is written: debian@3."""
+        return f"{self.image}@{self.number}"
+
+
 def host_name(text: str) -> str:
     """`text` in lower case if it can be a node's name: one RFC 1123 label, section 2.1; else UserError."""
     name = text.strip().lower()

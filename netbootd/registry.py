@@ -22,7 +22,7 @@ from netbootd.contents import Contents, Rewrite
 from netbootd.errors import UserError
 from netbootd.lease import Lease, LeaseState
 from netbootd.network import Network, network_of
-from netbootd.node import Mac, Node, RootMode, same_serial
+from netbootd.node import Booted, Mac, Node, RootMode, same_serial
 from netbootd.settings import (
     COLUMNS,
     DEEPEST_PROFILE,
@@ -35,7 +35,7 @@ from netbootd.settings import (
 
 __all__ = ["NodeRequest", "Profile", "Registry", "Settings"]
 
-SCHEMA = 3
+SCHEMA = 4
 UPGRADES = {
     1: "".join(
         f"""
@@ -48,6 +48,8 @@ UPGRADES = {
     + "CREATE INDEX node_serial ON node (substr(serial, -8))",
     2: "CREATE TABLE hardware (node INTEGER PRIMARY KEY REFERENCES node (id) ON DELETE CASCADE,"
     " cores INTEGER NOT NULL CHECK (cores > 0)) STRICT",
+    3: "ALTER TABLE booted ADD COLUMN root TEXT NOT NULL DEFAULT 'overlay'"
+    " CHECK (root IN ('overlay', 'persistent', 'ram'))",
 }
 """How a registry of an older version gets what schema.sql gives a new one."""
 _SETTINGS = ", ".join(COLUMNS)
@@ -300,28 +302,30 @@ class Registry:
 
     # Which generation a node boots
 
-    def set_booted(self, node: str, image: str, generation: int, now: float) -> None:
+    def set_booted(self, node: str, image: str, number: int, root: RootMode, now: float) -> None:
         """Note what a node was told to boot; that generation stays exported until it boots another."""
-        current = self._rows(
-            "SELECT booted.image, generation FROM booted JOIN node ON node.id = booted.node WHERE name = ?",
-            node,
+        query = (
+            "SELECT booted.image, generation, booted.root FROM booted"
+            " JOIN node ON node.id = booted.node WHERE name = ?"
         )
-        if current == [(image, generation)]:
+        if self._rows(query, node) == [(image, number, root)]:
             return
         with self._transaction() as db:
             db.execute(
-                "INSERT INTO booted SELECT id, ?, ?, ? FROM node WHERE name = ?"
-                " ON CONFLICT (node) DO UPDATE SET"
-                " image = excluded.image, generation = excluded.generation, time = excluded.time",
-                (image, generation, now, node),
+                "INSERT INTO booted (node, image, generation, root, time)"
+                " SELECT id, ?, ?, ?, ? FROM node WHERE name = ?"
+                " ON CONFLICT (node) DO UPDATE SET image = excluded.image,"
+                " generation = excluded.generation, root = excluded.root, time = excluded.time",
+                (image, number, root, now, node),
             )
 
-    def booted(self) -> dict[str, tuple[str, int]]:
-        """Node name -> image and generation that it was last told to boot."""
+    def booted(self) -> dict[str, Booted]:
+        """Node name -> what it was last told to boot."""
         rows = self._rows(
-            "SELECT name, booted.image, generation FROM booted JOIN node ON node.id = booted.node"
+            "SELECT name, booted.image, generation, booted.root"
+            " FROM booted JOIN node ON node.id = booted.node"
         )
-        return {name: (image, generation) for name, image, generation in rows}
+        return {name: Booted(image, number, RootMode(root)) for name, image, number, root in rows}
 
     # What nodes tell of themselves
 

@@ -38,12 +38,13 @@ CREATE TABLE mac (
     UNIQUE (node, position)
 ) STRICT, WITHOUT ROWID;
 
--- The generation that a node was last told to boot: exported until it boots another.
+-- The generation that a node was last told to boot, and its root mode: exported so until it boots another.
 CREATE TABLE booted (
     node        INTEGER PRIMARY KEY REFERENCES node (id) ON DELETE CASCADE,
     image       TEXT NOT NULL,
     generation  INTEGER NOT NULL,
-    time        REAL NOT NULL
+    time        REAL NOT NULL,
+    root        TEXT NOT NULL DEFAULT 'overlay' CHECK (root IN ('overlay', 'persistent', 'ram'))
 ) STRICT;
 
 -- What a node told of itself when it was up.

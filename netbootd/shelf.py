@@ -21,9 +21,10 @@ from netbootd.events import EventLog
 from netbootd.image import Generation
 from netbootd.images.store import ImageStore
 from netbootd.network import Network, network_of
-from netbootd.node import Mac, Node
+from netbootd.node import Mac, Node, RootMode
 from netbootd.registry import Registry
 from netbootd.render import Renderer
+from netbootd.roots.layout import Roots
 from netbootd.serials import Serials
 from netbootd.stage import Event, Level, Stage
 
@@ -35,6 +36,7 @@ class HeadNode:
     registry: Registry
     store: ImageStore
     networks: tuple[Network, ...]
+    roots: Roots
 
     def node_by_mac(self, mac: Mac) -> Node | None:
         """The node with this card."""
@@ -55,6 +57,12 @@ class HeadNode:
     def generation(self, image: str, number: int | None) -> Generation | None:
         """A generation of an image, the current one where `number` is None."""
         return self.store.current(image) if number is None else self.store.generation(image, number)
+
+    def generation_of(self, node: Node) -> Generation | None:
+        """What a node boots: what its persistent root lies over, else the current one of its image."""
+        if node.root is RootMode.PERSISTENT and (over := self.roots.generation(node.machine_id)):
+            return self.store.generation(*over)
+        return self.store.current(node.image) if node.image else None
 
     def loader(self, name: str) -> Path | None:
         """Where this machine has the loader: the file itself, for what is served follows no link out.
@@ -139,7 +147,9 @@ class Shelf:
         if not isinstance(generation, Generation):
             return
         try:
-            self._head.registry.set_booted(node.name, generation.image, generation.number, self._now())
+            self._head.registry.set_booted(
+                node.name, generation.image, generation.number, node.root, self._now()
+            )
         except HostError as error:
             text = f"that it boots {generation.label} could not be noted: {error}"
             self._record(request, node, None, text, Level.WARNING)

@@ -20,7 +20,7 @@ from netbootd import database
 from netbootd.errors import HostError, UserError
 from netbootd.lease import Lease, LeaseState
 from netbootd.network import AddressRange, Network
-from netbootd.node import Mac, RootMode
+from netbootd.node import Booted, Mac, RootMode
 from netbootd.registry import UPGRADES, NodeRequest, Profile, Registry, Settings
 
 NETWORKS = (
@@ -160,10 +160,14 @@ def test_another_connection_s_change_is_seen_at_once(tmp_path: Path) -> None:
 
 def test_what_a_node_booted_is_remembered_until_it_boots_another(registry: Registry) -> None:
     _add(registry, _request("n01", 1))
-    registry.set_booted("n01", "debian", 1, 100.0)
-    registry.set_booted("n01", "debian", 2, 200.0)
-    registry.set_booted("gone", "debian", 2, 200.0)
-    assert registry.booted() == {"n01": ("debian", 2)}
+    registry.set_booted("n01", "debian", 1, RootMode.OVERLAY, 100.0)
+    registry.set_booted("n01", "debian", 2, RootMode.OVERLAY, 200.0)
+    registry.set_booted("gone", "debian", 2, RootMode.OVERLAY, 200.0)
+    assert registry.booted() == {"n01": Booted("debian", 2, RootMode.OVERLAY)}
+    registry.set_booted("n01", "debian", 2, RootMode.PERSISTENT, 300.0)
+    registry.set_node("n01", {"root": RootMode.RAM}, NETWORKS)
+    assert registry.booted() == {"n01": Booted("debian", 2, RootMode.PERSISTENT)}, "it still runs with that"
+    assert registry.booted()["n01"].label == "debian@2"
     registry.remove_nodes(["n01"])
     assert registry.booted() == {}
 
@@ -308,10 +312,10 @@ def test_a_registry_that_somebody_writes_to_opens_at_once_and_is_read(tmp_path: 
     other = Registry.open(path, patience=0.01)
     assert [node.name for node in other.nodes()] == ["n01"]
     with pytest.raises(HostError, match="database is locked"):
-        other.set_booted("n01", "debian", 1, 0.0)
+        other.set_booted("n01", "debian", 1, RootMode.OVERLAY, 0.0)
     writer.execute("ROLLBACK")
-    other.set_booted("n01", "debian", 1, 0.0)
-    assert registry.booted() == {"n01": ("debian", 1)}
+    other.set_booted("n01", "debian", 1, RootMode.OVERLAY, 0.0)
+    assert registry.booted() == {"n01": Booted("debian", 1, RootMode.OVERLAY)}
 
 
 def test_a_file_damaged_while_it_is_open_is_an_error_in_words(tmp_path: Path) -> None:
@@ -367,7 +371,7 @@ def test_a_registry_of_the_first_version_is_upgraded_and_keeps_all_it_held(first
         assert (n01.kernel_args, len(n01.macs)) == ("debug", 2)
         assert (n01.loader, n01.eeprom_update, dict(n01.dhcp_options)) == (None, False, {})
         assert (n02.image, n02.profile) == ("ubuntu", None)
-        assert registry.booted() == {"n01": ("debian", 3)}
+        assert registry.booted() == {"n01": Booted("debian", 3, RootMode.OVERLAY)}
         assert [lease.host_name for lease in registry.leases()] == ["x"]
         registry.put_profile(Profile(name="gpu", parent="base", settings=Settings(loader="grub")))
         registry.set_node("n02", {"eeprom_update": True, "dhcp_options": {42: b"\1\2\3\4"}}, NETWORKS)

@@ -16,9 +16,10 @@ from netbootd.events import EventLog, timeline
 from netbootd.image import Generation
 from netbootd.images.store import ImageStore
 from netbootd.network import AddressRange
-from netbootd.node import Mac
+from netbootd.node import Booted, Mac, RootMode
 from netbootd.registry import NodeRequest, Registry, Settings
 from netbootd.render import Renderer
+from netbootd.roots.layout import Roots
 from netbootd.shelf import HeadNode, Shelf
 from netbootd.stage import Level, Stage
 from tests.boot.test_policy import GENERATION, MAC, NETWORK
@@ -66,10 +67,14 @@ def head(tmp_path: Path) -> Head:
         (staging.boot / "secret").symlink_to("/etc/shadow")
         generation = store.publish(staging, GENERATION)
     events = EventLog.open(tmp_path / "events.db")
-    exported = Exported(nodes_dir=tmp_path / "nodes", common_dir=tmp_path / "common", nfs_version="4.2")
-    shelf = Shelf(
-        HeadNode(registry, store, (NETWORK,)), exported, Renderer(tmp_path / "overrides"), events, time.time
+    exported = Exported(
+        nodes_dir=tmp_path / "nodes",
+        common_dir=tmp_path / "common",
+        roots_dir=tmp_path / "roots",
+        nfs_version="4.2",
     )
+    head = HeadNode(registry, store, (NETWORK,), Roots(tmp_path / "roots"))
+    shelf = Shelf(head, exported, Renderer(tmp_path / "overrides"), events, time.time)
     return Head(tmp_path, registry, events, shelf, generation)
 
 
@@ -79,7 +84,7 @@ def test_the_script_is_the_node_s_own_and_what_it_boots_is_noted(head: Head) -> 
     assert "kernel http://10.77.0.1/images/debian/1/vmlinuz " in script
     assert "netbootd.node=n01" in script
     assert f"netbootd.image={head.generation.root}" in script
-    assert head.registry.booted() == {"n01": ("debian", 1)}
+    assert head.registry.booted() == {"n01": Booted("debian", 1, RootMode.OVERLAY)}
     assert [stage for stage, _, _ in head.told()] == [Stage.CONFIG]
 
 
@@ -92,8 +97,19 @@ def test_who_looks_at_another_s_script_changes_nothing_of_its_node(head: Head) -
     asset = head.open("boot/52-54-00-00-00-01/boot.ipxe", STRANGER)
     assert isinstance(asset, Asset)
     assert b"debian/2" in (asset.content or b"")
-    assert head.registry.booted() == {"n01": ("debian", 1)}, "its running root would not be exported any more"
+    assert head.registry.booted() == {"n01": Booted("debian", 1, RootMode.OVERLAY)}, (
+        "its running root must stay exported"
+    )
     assert head.told() == before
+
+
+def test_the_root_mode_that_a_node_boots_with_is_noted_until_it_boots_anew(head: Head) -> None:
+    head.registry.set_node("n01", {"root": RootMode.PERSISTENT}, (NETWORK,))
+    head.read("boot/52-54-00-00-00-01/boot.ipxe")
+    head.registry.set_node("n01", {"root": None}, (NETWORK,))
+    assert head.registry.booted()["n01"].root is RootMode.PERSISTENT
+    head.read("boot/52-54-00-00-00-01/boot.ipxe")
+    assert head.registry.booted()["n01"].root is RootMode.OVERLAY
 
 
 def test_a_registry_that_cannot_be_written_keeps_no_node_from_its_script(head: Head) -> None:

@@ -248,9 +248,9 @@ def _facts(made: Generation) -> dict[str, Any]:
 def _users(registry: Registry, image: str, current: int | None) -> Mapping[int, list[str]]:
     """Who uses each generation: nodes that run on it, nodes and profiles that would boot the current one."""
     users: dict[int, set[str]] = defaultdict(set)
-    for node, (name, number) in registry.booted().items():
-        if name == image:
-            users[number].add(node)
+    for node, booted in registry.booted().items():
+        if booted.image == image:
+            users[booted.number].add(node)
     if current is not None:
         users[current] |= {node.name for node in registry.nodes() if node.image == image}
         users[current] |= {f"profile {p.name}" for p in registry.profiles() if p.settings.image == image}

@@ -161,7 +161,7 @@ def show(ctx: typer.Context, name: Name, as_json: Json = False) -> None:
         profiles = {profile.name: profile for profile in registry.profiles()}
         record = full_record(node, registry.own_settings(node.name), profiles)
         booted = registry.booted().get(node.name)
-    record["booted"] = f"{booted[0]}@{booted[1]}" if booted else None
+    record["booted"] = booted.label if booted else None
     if as_json:
         return card(record, {}, as_json=True)
     shown = {key: f"{value}" + (f"  ({source})" if source != "node" else "") for key, value, source in

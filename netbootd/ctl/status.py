@@ -15,7 +15,7 @@ from netbootd.ctl.head import Head
 from netbootd.ctl.options import Json
 from netbootd.ctl.tables import cell, duration, listing, print_json, say, table
 from netbootd.ctl.verdict import ADVICE, State, state, stopped_at
-from netbootd.node import Mac, Node
+from netbootd.node import Booted, Mac, Node
 from netbootd.stage import Level
 
 app = typer.Typer()
@@ -83,13 +83,13 @@ def look(head: Head) -> Overview:
 
 
 def _node(
-    node: Node, latest: dict[Mac, Progress], booted: tuple[str, int] | None, head: Head, now: float
+    node: Node, latest: dict[Mac, Progress], booted: Booted | None, head: Head, now: float
 ) -> dict[str, Any]:
     progress = max((latest[mac] for mac in node.macs if mac in latest), key=lambda p: p.last, default=None)
     how = state(progress, now)
     current = head.images.current_number(node.image) if node.image else None
     boots = f"{node.image}@{current}" if current else node.image
-    told = f"{booted[0]}@{booted[1]}" if booted else None
+    told = booted.label if booted else None
     shown = boots
     if told and told != boots:
         shown = f"{told}, next {boots or '-'}"

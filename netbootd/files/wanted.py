@@ -22,7 +22,7 @@ from netbootd.files.trees import CLUSTER_KEY_COMMENT, Trees
 from netbootd.images.store import ImageStore
 from netbootd.network import Network
 from netbootd.nfs.exports import Export, Generations, desired
-from netbootd.node import Node
+from netbootd.node import Node, RootMode
 from netbootd.registry import Registry
 from netbootd.render import Renderer
 
@@ -216,8 +216,8 @@ def _generations(inputs: Inputs, nodes: Sequence[Node]) -> tuple[Generations, li
         warnings.append(f"there is no image {image} for {_enumerated(users)}: netbootctl image build {image}")
     booted = {
         node: path
-        for node, (image, number) in inputs.registry.booted().items()
-        if (path := root(image, number))
+        for node, told in inputs.registry.booted().items()
+        if told.root is RootMode.OVERLAY and (path := root(told.image, told.number))
     }
     return Generations(current=current, booted=booted), warnings
 

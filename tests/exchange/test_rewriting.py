@@ -8,7 +8,7 @@ import pytest
 
 from netbootd.contents import Contents, NodeRecord, Rewrite
 from netbootd.errors import HostError, UserError
-from netbootd.node import Mac
+from netbootd.node import Booted, Mac, RootMode
 from netbootd.registry import NodeRequest, Profile, Registry
 from tests.exchange.nodes import CLUSTER
 
@@ -33,7 +33,7 @@ def registry(tmp_path: Path) -> Registry:
 
 
 def test_what_two_nodes_exchange_arrives_and_what_they_booted_stays_theirs(registry: Registry) -> None:
-    registry.set_booted("n01", "debian", 3, 0.0)
+    registry.set_booted("n01", "debian", 3, RootMode.RAM, 0.0)
     before = registry.contents()
     first, second = before.nodes
     changed = (
@@ -47,7 +47,7 @@ def test_what_two_nodes_exchange_arrives_and_what_they_booted_stays_theirs(regis
         "n02": first.machine_id,
         "n01": second.machine_id,
     }
-    assert registry.booted() == {"n02": ("debian", 3)}
+    assert registry.booted() == {"n02": Booted("debian", 3, RootMode.RAM)}
     assert registry.profiles() == []
 
 

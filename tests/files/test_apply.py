@@ -261,13 +261,13 @@ def test_a_hosts_file_that_says_otherwise_is_told_of(head: Head) -> None:
 def test_exports_follow_the_generation_that_a_node_runs(head: Head) -> None:
     first = head.publish()
     head.add(1, 2)
-    head.registry.set_booted("n1", "debian", first.number, 0.0)
+    head.registry.set_booted("n1", "debian", first.number, RootMode.OVERLAY, 0.0)
     second = head.publish()
     head.apply()
     text = (head.etc / "ganesha.conf").read_text()
     assert _clients(text, first.root) == "10.77.1.1"
     assert _clients(text, second.root) == "10.77.1.1, 10.77.1.2"
-    head.registry.set_booted("n1", "debian", second.number, 0.0)
+    head.registry.set_booted("n1", "debian", second.number, RootMode.OVERLAY, 0.0)
     head.apply()
     assert f'"{first.root}"' not in (head.etc / "ganesha.conf").read_text()
 
