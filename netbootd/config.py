@@ -152,6 +152,11 @@ class Config(_Table):
         return self.state_dir / "common"
 
     @property
+    def roots_dir(self) -> Path:
+        """What nodes with persistent roots have changed."""
+        return self.state_dir / "roots"
+
+    @property
     def keys_dir(self) -> Path:
         """SSH keys: the nodes' host keys, the cluster's own pair."""
         return self.state_dir / "keys"

@@ -33,6 +33,7 @@ from netbootd.network import DhcpMode, Network
 from netbootd.node import Node
 from netbootd.registry import Registry
 from netbootd.render import Renderer
+from netbootd.roots.layout import Roots
 from netbootd.serials import Serials
 from netbootd.shelf import HeadNode, Shelf, shown
 from netbootd.stage import Event, Level
@@ -90,10 +91,13 @@ class Daemon:
             registry = stack.enter_context(Registry.open(self._config.registry_path, PATIENCE))
             self._events = EventLog.open(self._config.events_path)
             stack.callback(self._events.close)
-            self._head = HeadNode(registry, ImageStore(self._config.images_dir), ())
+            self._head = HeadNode(
+                registry, ImageStore(self._config.images_dir), (), Roots(self._config.roots_dir)
+            )
             exported = Exported(
                 nodes_dir=self._config.nodes_dir,
                 common_dir=self._config.common_dir,
+                roots_dir=self._config.roots_dir,
                 nfs_version=self._config.nfs.version,
             )
             renderer = Renderer(self._config.template_dir)
@@ -225,7 +229,7 @@ class Daemon:
             # After the answer and its event: it waits for no disk, and a clash is told within this boot.
             asyncio.get_running_loop().call_soon(self._serials.learn, node, serial, client.mac)
         try:
-            generation = self._head.generation(node.image, None) if node and node.image else None
+            generation = self._head.generation_of(node) if node else None
         except (NetbootdError, OSError) as error:
             return Wait(reason=f"its image can't be read: {error}")
         return policy.decide(client, node, network, generation, self._head.has_loader)

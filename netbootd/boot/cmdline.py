@@ -5,7 +5,7 @@ from pathlib import Path
 
 from netbootd.image import Generation
 from netbootd.network import Network
-from netbootd.node import Node
+from netbootd.node import Node, RootMode
 
 USUAL_INIT = "/sbin/init"
 """What node-init starts without being told."""
@@ -31,11 +31,15 @@ class Exported:
 
     nodes_dir: Path
     common_dir: Path
+    roots_dir: Path
     nfs_version: str
 
 
 def command_line(node: Node, generation: Generation, network: Network, exported: Exported) -> str:
     """What the kernel is booted with. `network` is the one that the node's address lies in."""
+    image = generation.root
+    if node.root is RootMode.PERSISTENT:
+        image = exported.roots_dir / node.machine_id / "root"
     words = {
         "node": node.name,
         "mac": node.mac,
@@ -43,7 +47,7 @@ def command_line(node: Node, generation: Generation, network: Network, exported:
         "gw": network.router,
         "server": network.server,
         "root": node.root.value,
-        "image": generation.root,
+        "image": image,
         "files": exported.nodes_dir / node.name,
         "common": exported.common_dir,
         "nfs": exported.nfs_version,

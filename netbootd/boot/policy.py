@@ -44,8 +44,7 @@ def _for_node(
 ) -> Decision:
     if node.address not in network.subnet:
         return Ignore(reason=f"{node.name} is on another wire: {node.address} lies outside {network.subnet}")
-    rooted = generation is not None and node.root is RootMode.OVERLAY
-    if family is None or not (family.begins_boot or rooted):
+    if family is None or not (family.begins_boot or generation is not None):
         firmware = family.name if family else ""
         reason = "it asks for nothing to boot: an operating system, not a firmware"
         return LocalBoot(firmware=firmware, reason=reason)
@@ -55,7 +54,7 @@ def _for_node(
     if generation is None:
         hint = f"`netbootctl image build {node.image}` makes it"
         return Wait(firmware=family.name, reason=f"image {node.image!r} has no generation; {hint}")
-    if node.root is not RootMode.OVERLAY:
+    if node.root is RootMode.RAM:
         hint = f"`netbootctl node set {node.name} --root overlay`"
         return Wait(firmware=family.name, reason=f"root mode {node.root} isn't in this version yet; {hint}")
     return family.announce(

@@ -34,6 +34,9 @@ class View(Protocol):
     def generation(self, image: str, number: int | None) -> Generation | None:
         """A generation of an image, the current one where `number` is None."""
 
+    def generation_of(self, node: Node) -> Generation | None:
+        """The generation that a node boots."""
+
     def loader(self, name: str) -> Path | None:
         """Where this machine has the loader."""
 
@@ -62,7 +65,7 @@ class BootVariables:
     node: Node
     """Who boots."""
     generation: Generation
-    """What it boots: the current generation of its image."""
+    """What it boots: the current generation of its image, or what its persistent root lies over."""
     path: str
     """Where kernel and initrd are for TFTP and HTTP both, without a slash at either end."""
     files: str
@@ -95,7 +98,10 @@ def kernel_of(visit: Visit, node: Node, number: int | None = None) -> Mapping[st
         return NotFound(
             reason=f"{node.name}'s address {node.address} lies in no network served", missing=True
         )
-    generation = visit.view.generation(node.image, number) if node.image else None
+    if number is not None and node.image:
+        generation = visit.view.generation(node.image, number)
+    else:
+        generation = visit.view.generation_of(node)
     if generation is None:
         what = f"{node.name} has no image"
         if node.image:

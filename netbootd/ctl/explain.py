@@ -52,7 +52,7 @@ def explain(
     if (name is None) == (pcap is None):
         raise UserError("explain takes a machine and its --firmware, or --pcap FILE")
     with head.registry() as registry:
-        trace = Trace(head.config, HeadNode(registry, head.images, networks), time.time())
+        trace = Trace(head.config, HeadNode(registry, head.images, networks, head.roots), time.time())
         if pcap is not None:
             told = [_replayed(trace, at, port, asked, networks) for at, port, asked in requests(pcap)]
             return print_json(told) if as_json else _show_replay(told)

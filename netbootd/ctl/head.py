@@ -16,6 +16,7 @@ from netbootd.images.store import ImageStore
 from netbootd.network import DhcpMode, Network, network_of
 from netbootd.node import Mac, Node, host_name
 from netbootd.registry import Registry
+from netbootd.roots.layout import Roots
 
 
 class Head:
@@ -69,6 +70,11 @@ class Head:
     def images(self) -> ImageStore:
         """The images."""
         return ImageStore(self.config.images_dir)
+
+    @cached_property
+    def roots(self) -> Roots:
+        """The nodes' persistent roots."""
+        return Roots(self.config.roots_dir)
 
     @contextmanager
     def registry(self) -> Iterator[Registry]:

@@ -60,8 +60,8 @@ def show_recipes(several: Sequence[Recipe]) -> None:
 def _boot_by_the_other(head: Head, node: Node, network: Network, words: str) -> NetBoot | None:
     """What the node is told where the proxy's word isn't enough, for the reason that `words` stand for."""
     with head.registry() as registry:
-        view = HeadNode(registry, head.images, (network,))
-        generation = view.generation(node.image, None) if node.image else None
+        view = HeadNode(registry, head.images, (network,), head.roots)
+        generation = view.generation_of(node)
         for specimen in SPECIMENS.values():
             request = specimen.discover(node.mac)
             client = from_dhcp(request.chaddr, request.options)

@@ -60,6 +60,7 @@ class _Site:
         exported = Exported(
             nodes_dir=self.config.nodes_dir,
             common_dir=self.config.common_dir,
+            roots_dir=self.config.roots_dir,
             nfs_version=self.config.nfs.version,
         )
         visit = Visit(parts=(), peer=node.address, view=self.view, exported=exported)
@@ -95,7 +96,7 @@ def _site(head: Head) -> Iterator[_Site]:
             networks=head.networks,
             renderer=Renderer(head.config.template_dir),
         )
-        view = HeadNode(registry, head.images, head.networks)
+        view = HeadNode(registry, head.images, head.networks, head.roots)
         yield _Site(head.config, view, what_is_known(inputs).trees)
 
 

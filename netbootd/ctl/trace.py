@@ -43,7 +43,7 @@ class Trace:
         """
         client = from_dhcp(request.chaddr, request.options)
         node = self.view.node_by_mac(client.mac)
-        generation = self.view.generation(node.image, None) if node and node.image else None
+        generation = self.view.generation_of(node) if node else None
         decision = decide(client, node, network, generation, self.view.has_loader)
         found = answer(
             *(request, client, decision, node, network, self._leases(network), self.now),
@@ -63,6 +63,7 @@ class Trace:
         exported = Exported(
             nodes_dir=self.config.nodes_dir,
             common_dir=self.config.common_dir,
+            roots_dir=self.config.roots_dir,
             nfs_version=self.config.nfs.version,
         )
         found = locate(Request(path=path, peer=peer), self.view, exported)

@@ -17,7 +17,12 @@ from netbootd.node import Mac, Node
 from netbootd.stage import Stage
 from tests.boot.test_policy import GENERATION, NETWORK, NODE
 
-EXPORTED = Exported(nodes_dir=Path("/state/nodes"), common_dir=Path("/state/common"), nfs_version="4.2")
+EXPORTED = Exported(
+    nodes_dir=Path("/state/nodes"),
+    common_dir=Path("/state/common"),
+    roots_dir=Path("/state/roots"),
+    nfs_version="4.2",
+)
 
 
 @dataclass
@@ -43,6 +48,9 @@ class _View:
 
     def generation(self, image: str, number: int | None) -> Generation | None:
         return self.generations.get(number or max(self.generations, default=0)) if image == "debian" else None
+
+    def generation_of(self, node: Node) -> Generation | None:
+        return self.generation(node.image, None) if node.image else None
 
     def loader(self, name: str) -> Path | None:
         return Path("/usr/lib/ipxe") / name if self.installed else None

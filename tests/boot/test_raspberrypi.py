@@ -320,6 +320,9 @@ class _View:
     def generation(self, image: str, number: int | None) -> Generation | None:
         return self.generations.get(number or max(self.generations, default=0)) if image == "debian" else None
 
+    def generation_of(self, node: Node) -> Generation | None:
+        return self.generation(node.image, None) if node.image else None
+
     def loader(self, name: str) -> Path | None:
         return self.start / name if self.start else None
 

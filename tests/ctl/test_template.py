@@ -15,6 +15,7 @@ from netbootd.events import EventLog
 from netbootd.images.store import ImageStore
 from netbootd.registry import Registry
 from netbootd.render import Renderer, packaged_templates
+from netbootd.roots.layout import Roots
 from netbootd.shelf import HeadNode, Shelf
 from netbootd.stage import Event, Stage
 from tests.boot.test_policy import NETWORK
@@ -193,8 +194,13 @@ def test_why_tells_of_a_broken_boot_template(two: Head, ready: bool) -> None:
         images = ImageStore(state / "images")
         node = registry.node("n01")
         network = replace(NETWORK, address=IPv4Interface("10.77.0.1/24"))
-        exported = Exported(nodes_dir=state / "nodes", common_dir=state / "common", nfs_version="4.2")
-        head = HeadNode(registry, images, (network,))
+        exported = Exported(
+            nodes_dir=state / "nodes",
+            common_dir=state / "common",
+            roots_dir=state / "roots",
+            nfs_version="4.2",
+        )
+        head = HeadNode(registry, images, (network,), Roots(state / "roots"))
         shelf = Shelf(head, exported, Renderer(two.directory / "templates"), log, time.time)
         asset = shelf.open(f"boot/{node.mac.dashed}/boot.ipxe", node.address, network.server, "HTTP")
         assert isinstance(asset, Asset) and b"n01 boots debian@1" in (asset.content or b"")

@@ -131,7 +131,7 @@ def _locate(visit: Visit) -> Located | None:
 def _extlinux(visit: Visit, name: str) -> Located | None:
     """None where PXELINUX asks: what boots an x86 image is no U-Boot."""
     node = pxelinux_cfg.node_named(name, visit)
-    generation = visit.view.generation(node.image, None) if node and node.image else None
+    generation = visit.view.generation_of(node) if node else None
     if node is None or (generation is not None and generation.architecture in X86):
         return None
     return _conf(visit, node)
@@ -163,7 +163,7 @@ def _device_tree(visit: Visit, name: str) -> Located:
     """The one to go with an EFI program: `dtb/${fdtfile}`. Without it the board's own serves."""
     absent = NotFound(reason="the image has no such device tree; U-Boot has one of its own", probe=True)
     node = visit.node
-    generation = visit.view.generation(node.image, None) if node and node.image else None
+    generation = visit.view.generation_of(node) if node else None
     if generation is None or not name:
         return absent
     return File(root=generation.boot, name=f"dtbs/{name}", stage=None, absent=absent)
