@@ -1,8 +1,10 @@
 """An image's generations, as values; how they are made is netbootd.images' business."""
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from netbootd.errors import UserError
 
@@ -45,6 +47,8 @@ class Generation:
     """Whether boot/firmware/ has what a Raspberry Pi's own boot loader asks for (start4.elf …)."""
     config_txt: tuple[str, ...] = ()
     """Lines for a Raspberry Pi's config.txt: how its kernel is started, and what the image's own said."""
+    recipe: Mapping[str, Any] = field(default_factory=dict, hash=False, repr=False)
+    """How to build it again (netbootd.images.recipe): JSON-able, empty for an image that wasn't built."""
 
     @property
     def root(self) -> Path:

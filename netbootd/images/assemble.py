@@ -5,7 +5,9 @@ node-init, and the whole is published.
 """
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from netbootd.image import Generation
 from netbootd.images import boards, initrd, kernels, machine, mend, plain_kernel, record, signed, trees
@@ -16,7 +18,7 @@ from netbootd.images.store import ImageStore, Staging
 _LARGEST_TREE = 4 << 20
 
 
-def publish(
+def publish(  # noqa: PLR0913 (what a generation remembers of its making, each by its keyword)
     store: ImageStore,
     staging: Staging,
     *,
@@ -24,11 +26,14 @@ def publish(
     progress: Progress,
     remarks: tuple[str, ...] = (),
     sha256: str = "",
+    recipe: Mapping[str, Any] | None = None,
+    note: str = "",
 ) -> Generation:
     """Make the root file system in `staging` the next generation of its image, and current.
 
-    `remarks` are what the maker wants to be known, `sha256` is the source's. Raises UserError where the image
-    can't be network booted (no kernel, no shell …), HostError where this machine can't do it.
+    `remarks` are what the maker wants to be known, `sha256` is the source's, `recipe` how it was built,
+    `note` an admin's words. Raises UserError where the image can't be network booted (no kernel, no shell …),
+    HostError where this machine can't do it.
     """
     root = staging.root
     with trees.explained(staging.directory):
@@ -62,6 +67,8 @@ def publish(
             loaders=loaders,
             firmware=board.firmware,
             config_txt=board.config_txt,
+            recipe=recipe or {},
+            note=note,
         ),
     )
 

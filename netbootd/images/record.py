@@ -19,6 +19,7 @@ _FROM_ITS_PLACE = frozenset({"image", "number", "directory"})
 _NUMBERS = frozenset({"size"})
 _LISTS = frozenset({"remarks", "loaders", "config_txt"})
 _FLAGS = frozenset({"firmware"})
+_OBJECTS = frozenset({"recipe"})
 
 
 def write(path: Path, generation: Generation) -> None:
@@ -72,6 +73,9 @@ def _checked(path: Path, key: str, value: object) -> object:
             return value
     elif key in _FLAGS:
         if isinstance(value, bool):
+            return value
+    elif key in _OBJECTS:
+        if isinstance(value, dict):
             return value
     elif isinstance(value, str):
         return value
