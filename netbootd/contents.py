@@ -6,7 +6,7 @@ Leases, boots and events aren't part of it: they belong to one head node and its
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 
-from netbootd.node import Mac
+from netbootd.node import Mac, Node, RootMode
 from netbootd.settings import NOTHING_SET, Profile, Settings
 
 
@@ -21,6 +21,24 @@ class NodeRecord:
     serial: str | None = None
     profile: str | None = None
     settings: Settings = NOTHING_SET
+
+    def resolved(self, inherited: Settings) -> Node:
+        """The node as it boots: what it leaves open is `inherited` from its profile, or the default."""
+        settings = self.settings.over(inherited)
+        return Node(
+            name=self.name,
+            macs=self.macs,
+            address=self.address,
+            machine_id=self.machine_id,
+            serial=self.serial,
+            profile=self.profile,
+            image=settings.image,
+            root=settings.root or RootMode.OVERLAY,
+            kernel_args=settings.kernel_args or "",
+            loader=settings.loader,
+            eeprom_update=bool(settings.eeprom_update),
+            dhcp_options=settings.dhcp_options,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

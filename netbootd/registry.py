@@ -2,34 +2,34 @@
 
 One transaction per verb; a verb that returned is on the disk, and one that raised changed nothing. The
 daemon and netbootctl open it at the same time: WAL keeps readers and the one writer out of each other's
-way, and `version` tells a reader whether what it memoised still holds.
-
-It is longer than most modules on purpose: all that one transaction may have to look at stands in one place.
+way, and `version` tells a reader whether what it memoised still holds. What a change has to keep to stands
+in registry_checks.py.
 """
 
 import secrets
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.resources import files
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any, Self
 
-from netbootd import database, rewriting
+from netbootd import database, registry_rows
+from netbootd import registry_checks as checks
 from netbootd.contents import Contents, Rewrite
 from netbootd.errors import UserError
 from netbootd.lease import Lease, LeaseState
-from netbootd.network import Network, network_of
+from netbootd.network import Network
 from netbootd.node import Booted, Mac, Node, RootMode, same_serial
 from netbootd.settings import (
     COLUMNS,
-    DEEPEST_PROFILE,
     NOTHING_SET,
     Profile,
     Settings,
     changed_options,
+    inherited,
     stored,
 )
 
@@ -53,6 +53,7 @@ UPGRADES = {
 }
 """How a registry of an older version gets what schema.sql gives a new one."""
 _SETTINGS = ", ".join(COLUMNS)
+_BOOTED = "SELECT name, b.image, generation, b.root FROM booted AS b JOIN node ON node.id = b.node"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +105,7 @@ class Registry:
 
     def nodes(self) -> list[Node]:
         """All nodes, in the order of their addresses."""
-        return self._select("ORDER BY node.address, position")
+        return self._select()
 
     def node(self, name: str) -> Node:
         """The node called `name`; raises UserError where there is none."""
@@ -143,15 +144,16 @@ class Registry:
         Raises UserError for a name, MAC, address or serial that is taken, an address that no node can have,
         a range that has none left, or a profile that isn't there.
         """
-        free = self._free_addresses(networks)
+        free = checks.free_addresses(self._db, networks)
         with self._transaction() as db:
             for request in requests:
-                self._check_name(request.name, reserved)
+                checks.name_is_free(db, request.name, reserved)
                 address = request.address
                 if address is None:
                     address = next(free)
-                self._check_address(address, networks, request.name)
-                self._check_profile(request.profile)
+                checks.address_is_free(db, address, networks, request.name)
+                checks.profile_exists(db, request.profile)
+                checks.serial_is_free(db, request.serial, request.name)
                 row = db.execute(
                     f"INSERT INTO node (name, address, machine_id, serial, profile, {_SETTINGS})"  # noqa: S608 (our columns)
                     f" VALUES (?, ?, ?, ?, ?{', ?' * len(COLUMNS)})",
@@ -159,7 +161,7 @@ class Registry:
                         request.name,
                         int(address),
                         _machine_id(),
-                        self._free_serial(request.serial, request.name),
+                        request.serial,
                         request.profile,
                         *request.settings.row,
                     ),
@@ -184,14 +186,13 @@ class Registry:
                         db.execute("DELETE FROM mac WHERE node = ?", (row,))
                         self._put_macs(row, value, name)
                     case "address":
-                        self._check_address(value, networks, name)
+                        checks.address_is_free(db, value, networks, name)
                         db.execute("UPDATE node SET address = ? WHERE id = ?", (int(value), row))
                     case "serial":
-                        db.execute(
-                            "UPDATE node SET serial = ? WHERE id = ?", (self._free_serial(value, name), row)
-                        )
+                        checks.serial_is_free(db, value, name)
+                        db.execute("UPDATE node SET serial = ? WHERE id = ?", (value, row))
                     case "profile":
-                        self._check_profile(value)
+                        checks.profile_exists(db, value)
                         db.execute("UPDATE node SET profile = ? WHERE id = ?", (value, row))
                     case _ if key in COLUMNS:
                         given = value
@@ -217,10 +218,8 @@ class Registry:
                 f"if that is right: `netbootctl node set {name} --serial {serial}`",
             )
         with self._transaction() as db:
-            db.execute(
-                "UPDATE node SET serial = ? WHERE name = ? AND serial IS NULL",
-                (self._free_serial(serial, name), name),
-            )
+            checks.serial_is_free(db, serial, name)
+            db.execute("UPDATE node SET serial = ? WHERE name = ? AND serial IS NULL", (serial, name))
         return True
 
     def rename_node(self, old: str, new: str, reserved: Mapping[str, str]) -> Node:
@@ -228,7 +227,7 @@ class Registry:
         with self._transaction() as db:
             self.node(old)
             if new != old:
-                self._check_name(new, reserved)
+                checks.name_is_free(db, new, reserved)
                 db.execute("UPDATE node SET name = ? WHERE name = ?", (new, old))
         return self.node(new)
 
@@ -243,40 +242,21 @@ class Registry:
 
     def profiles(self) -> list[Profile]:
         """All profiles by name."""
-        rows = self._rows(f"SELECT name, parent, {_SETTINGS} FROM profile ORDER BY name")  # noqa: S608 (our columns)
-        return [
-            Profile(name=name, parent=parent, settings=Settings.of_row(rest)) for name, parent, *rest in rows
-        ]
+        with database.reading("the registry"):
+            return registry_rows.profiles(self._db)
 
     def put_profile(self, profile: Profile) -> None:
         """Add a profile, or replace the one of that name. Raises UserError for a parent that can't be one."""
         with self._transaction() as db:
-            self._check_profile(profile.parent)
-            updates = ", ".join(f"{column} = excluded.{column}" for column in ("parent", *COLUMNS))
-            db.execute(
-                f"INSERT INTO profile (name, parent, {_SETTINGS}) VALUES (?, ?{', ?' * len(COLUMNS)})"  # noqa: S608 (our columns)
-                f" ON CONFLICT (name) DO UPDATE SET {updates}",
-                (profile.name, profile.parent, *profile.settings.row),
-            )
-            parents = dict(db.execute("SELECT name, parent FROM profile").fetchall())
-            name: str | None = profile.name
-            for _ in range(DEEPEST_PROFILE):
-                name = parents.get(name) if name else None
-            if name is not None:
-                raise UserError(
-                    f"profile {profile.name!r} would inherit from itself", "choose another parent"
-                )
+            checks.profile_exists(db, profile.parent)
+            registry_rows.put_profile(db, profile)
+            checks.inheritance_ends(db, profile.name)
 
     def remove_profile(self, name: str) -> None:
         """Remove a profile that nobody uses; raises UserError."""
         with self._transaction() as db:
-            self._check_profile(name)
-            users = [row[0] for row in db.execute("SELECT name FROM node WHERE profile = ?", (name,))]
-            users += [row[0] for row in db.execute("SELECT name FROM profile WHERE parent = ?", (name,))]
-            if users:
-                raise UserError(
-                    f"profile {name!r} is used by {', '.join(users[:5])}", "give them another one first"
-                )
+            checks.profile_exists(db, name)
+            checks.profile_is_unused(db, name)
             db.execute("DELETE FROM profile WHERE name = ?", (name,))
 
     # All of it at once
@@ -286,7 +266,7 @@ class Registry:
         with database.reading("the registry"):
             self._db.execute("BEGIN")
             try:
-                return rewriting.read(self._db)
+                return registry_rows.contents(self._db)
             finally:
                 self._db.execute("COMMIT")
 
@@ -296,19 +276,15 @@ class Registry:
         Raises UserError where the registry doesn't hold what `change` was made from any more.
         """
         with self._transaction() as db:
-            if rewriting.read(db) != change.before:
+            if registry_rows.contents(db) != change.before:
                 raise UserError("the registry was changed meanwhile", "run the command again")
-            rewriting.write(db, change, _machine_id)
+            registry_rows.rewrite(db, change, _machine_id)
 
     # Which generation a node boots
 
     def set_booted(self, node: str, image: str, number: int, root: RootMode, now: float) -> None:
         """Note what a node was told to boot; that generation stays exported until it boots another."""
-        query = (
-            "SELECT booted.image, generation, booted.root FROM booted"
-            " JOIN node ON node.id = booted.node WHERE name = ?"
-        )
-        if self._rows(query, node) == [(image, number, root)]:
+        if self._rows(f"{_BOOTED} WHERE name = ?", node) == [(node, image, number, root)]:
             return
         with self._transaction() as db:
             db.execute(
@@ -321,10 +297,7 @@ class Registry:
 
     def booted(self) -> dict[str, Booted]:
         """Node name -> what it was last told to boot."""
-        rows = self._rows(
-            "SELECT name, booted.image, generation, booted.root"
-            " FROM booted JOIN node ON node.id = booted.node"
-        )
+        rows = self._rows(_BOOTED)
         return {name: Booted(image, number, RootMode(root)) for name, image, number, root in rows}
 
     # What nodes tell of themselves
@@ -392,135 +365,27 @@ class Registry:
         with database.reading("the registry"):
             return self._db.execute(query, values).fetchall()
 
-    def _select(self, where: str, *values: str | int) -> list[Node]:
-        rows = self._rows(
-            f"SELECT node.name, mac, address, machine_id, serial, profile, {_SETTINGS}"  # noqa: S608 (`where` is ours)
-            f" FROM node JOIN mac ON mac.node = node.id {where}",
-            *values,
-        )
-        nodes: dict[str, Node] = {}
-        for name, mac, address, machine_id, serial, profile, *own in rows:
-            if name in nodes:
-                nodes[name] = _with_mac(nodes[name], mac)
-                continue
-            settings = Settings.of_row(own)
-            if profile is not None:
-                settings = settings.over(self._inherited(profile))
-            nodes[name] = Node(
-                name=name,
-                macs=(Mac(mac),),
-                address=IPv4Address(address),
-                machine_id=machine_id,
-                serial=serial,
-                profile=profile,
-                image=settings.image,
-                root=settings.root or RootMode.OVERLAY,
-                kernel_args=settings.kernel_args or "",
-                loader=settings.loader,
-                eeprom_update=bool(settings.eeprom_update),
-                dhcp_options=settings.dhcp_options,
-            )
-        return list(nodes.values())
+    def _select(self, where: str = registry_rows.BY_ADDRESS, *values: str | int) -> list[Node]:
+        with database.reading("the registry"):
+            records = registry_rows.nodes(self._db, where, *values)
+        return [each.resolved(self._inherited(each.profile)) for each in records]
 
-    def _inherited(self, profile: str) -> Settings:
+    def _inherited(self, profile: str | None) -> Settings:
+        if profile is None:
+            return NOTHING_SET
         version = self.version
         if self._resolved_at != version:
             self._resolved, self._resolved_at = {}, version
         if profile not in self._resolved:
-            found = {p.name: p for p in self.profiles()}
-            settings, name = Settings(), profile
-            for _ in range(DEEPEST_PROFILE):
-                settings = settings.over(found[name].settings)
-                parent = found[name].parent
-                if parent is None:
-                    break
-                name = parent
-            self._resolved[profile] = settings
+            self._resolved[profile] = inherited(profile, {p.name: p for p in self.profiles()})
         return self._resolved[profile]
-
-    def _check_name(self, name: str, reserved: Mapping[str, str]) -> None:
-        if name in reserved:
-            raise UserError(f"{name!r} is the name of {reserved[name]}", "choose another name")
-        row = self._db.execute(
-            "SELECT mac FROM node JOIN mac ON mac.node = node.id WHERE name = ?", (name,)
-        ).fetchone()
-        if row:
-            raise UserError(
-                f"there is a node {name!r} already, with MAC {row[0]}",
-                "choose another name, or `node set` it",
-            )
-
-    def _check_address(self, address: IPv4Address, networks: tuple[Network, ...], name: str) -> None:
-        network = network_of(address, networks)
-        if network is None:
-            known = ", ".join(str(n.subnet) for n in networks) or "no network is configured"
-            raise UserError(
-                f"{address} lies outside every network served ({known})",
-                "choose an address inside, or add the network",
-            )
-        network.check_node_address(address)
-        row = self._db.execute(
-            "SELECT name FROM node WHERE address = ? AND name <> ?", (int(address), name)
-        ).fetchone()
-        if row:
-            raise UserError(f"{address} belongs to node {row[0]!r} already", "choose another address")
-
-    def _check_profile(self, profile: str | None) -> None:
-        if (
-            profile is not None
-            and not self._db.execute("SELECT 1 FROM profile WHERE name = ?", (profile,)).fetchone()
-        ):
-            raise UserError(
-                f"there is no profile {profile[:80]!r}",
-                "`netbootctl profile list` shows them, `profile set` makes one",
-            )
-
-    def _free_serial(self, serial: str | None, name: str) -> str | None:
-        if serial is not None:
-            rows = self._db.execute(
-                "SELECT name, serial FROM node WHERE substr(serial, -8) = ? AND name <> ?",
-                (serial[-8:], name),
-            ).fetchall()
-            for other, taken in rows:
-                if same_serial(taken, serial):
-                    raise UserError(
-                        f"serial {serial} belongs to node {other!r} already", "check the board's label"
-                    )
-        return serial
 
     def _put_macs(self, node: int, macs: tuple[Mac, ...], name: str) -> None:
         if not macs:
             raise UserError(f"node {name!r} needs a MAC address", "pass --mac")
         for position, mac in enumerate(macs):
-            row = self._db.execute(
-                "SELECT name FROM mac JOIN node ON node.id = mac.node WHERE mac = ?", (mac,)
-            ).fetchone()
-            if row:
-                raise UserError(f"MAC {mac} belongs to node {row[0]!r} already", "check the board's label")
+            checks.card_is_free(self._db, mac)
             self._db.execute("INSERT INTO mac VALUES (?, ?, ?)", (mac, node, position))
-
-    def _free_addresses(self, networks: tuple[Network, ...]) -> Iterator[IPv4Address]:
-        """What is free when it is asked for, upwards; raises UserError when there is no more."""
-        ranges = [(n, n.range) for n in networks if n.range]
-        if not ranges:
-            named = " and ".join(str(network.subnet) for network in networks)
-            raise UserError(
-                f"there is no range of {named or 'any network'} to take addresses from",
-                "pass --ip, or set `range` in netbootd.toml",
-            )
-        for network, span in ranges:
-            for address in span:
-                taken = self._db.execute("SELECT 1 FROM node WHERE address = ?", (int(address),)).fetchone()
-                if not taken and network.usable(address) and address != network.router:
-                    yield address
-        raise UserError(
-            f"no address is left in {', '.join(str(span) for _, span in ranges)}",
-            "pass --ip, or widen `range` in netbootd.toml",
-        )
-
-
-def _with_mac(node: Node, mac: str) -> Node:
-    return replace(node, macs=(*node.macs, Mac(mac)))
 
 
 def _machine_id() -> str:

@@ -65,6 +65,18 @@ class Profile:
     settings: Settings = NOTHING_SET
 
 
+def inherited(profile: str, profiles: Mapping[str, Profile]) -> Settings:
+    """What a profile gives: its own settings over those of the profiles that it inherits from."""
+    settings, name = NOTHING_SET, profile
+    for _ in range(DEEPEST_PROFILE):
+        settings = settings.over(profiles[name].settings)
+        parent = profiles[name].parent
+        if parent is None:
+            break
+        name = parent
+    return settings
+
+
 def stored(name: str, value: Any) -> Any:
     """A setting's value as SQLite takes it."""
     if name == "dhcp_options":

@@ -1,7 +1,8 @@
-"""The SQL for reading the whole registry and for changing much of it at once; Registry has the verbs."""
+"""The registry's rows as nodes and profiles, and nodes and profiles as its rows; Registry has the verbs."""
 
 import sqlite3
 from collections.abc import Callable
+from dataclasses import replace
 from ipaddress import IPv4Address
 from typing import Any
 
@@ -10,37 +11,55 @@ from netbootd.node import Mac
 from netbootd.settings import COLUMNS, Profile, Settings
 
 _SETTINGS = ", ".join(COLUMNS)
+BY_ADDRESS = "ORDER BY node.address, position"
 _OWN = ("name", "address", "machine_id", "serial", "profile", *COLUMNS)
 
 
-def read(db: sqlite3.Connection) -> Contents:
+def profiles(db: sqlite3.Connection) -> list[Profile]:
+    """All profiles by name."""
+    rows = db.execute(f"SELECT name, parent, {_SETTINGS} FROM profile ORDER BY name")  # noqa: S608 (our columns)
+    return [Profile(name=name, parent=parent, settings=Settings.of_row(own)) for name, parent, *own in rows]
+
+
+def nodes(db: sqlite3.Connection, where: str = BY_ADDRESS, *values: str | int) -> list[NodeRecord]:
+    """The nodes that `where` picks, each with its own settings; ordered by `position` within a node."""
+    columns = ", ".join(f"node.{column}" for column in _OWN)
+    found: dict[str, NodeRecord] = {}
+    for mac, name, address, machine_id, serial, profile, *own in db.execute(
+        f"SELECT mac, {columns} FROM node JOIN mac ON mac.node = node.id {where}",  # noqa: S608 (`where` is ours)
+        values,
+    ):
+        if name in found:
+            found[name] = replace(found[name], macs=(*found[name].macs, Mac(mac)))
+            continue
+        found[name] = NodeRecord(
+            name=name,
+            macs=(Mac(mac),),
+            address=IPv4Address(address),
+            machine_id=machine_id,
+            serial=serial,
+            profile=profile,
+            settings=Settings.of_row(own),
+        )
+    return list(found.values())
+
+
+def contents(db: sqlite3.Connection) -> Contents:
     """All nodes and profiles. Inside a transaction both are of one moment."""
-    profiles = db.execute(f"SELECT name, parent, {_SETTINGS} FROM profile ORDER BY name")  # noqa: S608 (our columns)
-    nodes = db.execute(f"SELECT id, {', '.join(_OWN)} FROM node ORDER BY address")  # noqa: S608 (our columns)
-    cards: dict[int, list[Mac]] = {}
-    for node, mac in db.execute("SELECT node, mac FROM mac ORDER BY position"):
-        cards.setdefault(node, []).append(Mac(mac))
-    return Contents(
-        profiles=tuple(
-            Profile(name=name, parent=parent, settings=Settings.of_row(own))
-            for name, parent, *own in profiles.fetchall()
-        ),
-        nodes=tuple(
-            NodeRecord(
-                name=name,
-                macs=tuple(cards.get(row, ())),
-                address=IPv4Address(address),
-                machine_id=machine_id,
-                serial=serial,
-                profile=profile,
-                settings=Settings.of_row(own),
-            )
-            for row, name, address, machine_id, serial, profile, *own in nodes.fetchall()
-        ),
+    return Contents(profiles=tuple(profiles(db)), nodes=tuple(nodes(db)))
+
+
+def put_profile(db: sqlite3.Connection, profile: Profile) -> None:
+    """Add a profile, or replace the one of that name, inside a transaction of the caller's."""
+    updates = ", ".join(f"{column} = excluded.{column}" for column in ("parent", *COLUMNS))
+    db.execute(
+        f"INSERT INTO profile (name, parent, {_SETTINGS}) VALUES (?, ?{', ?' * len(COLUMNS)})"  # noqa: S608 (our columns)
+        f" ON CONFLICT (name) DO UPDATE SET {updates}",
+        (profile.name, profile.parent, *profile.settings.row),
     )
 
 
-def write(db: sqlite3.Connection, change: Rewrite, machine_id: Callable[[], str]) -> None:
+def rewrite(db: sqlite3.Connection, change: Rewrite, machine_id: Callable[[], str]) -> None:
     """Carry it out, inside a transaction of the caller's. `machine_id` makes one where a node has none.
 
     What two nodes exchange (addresses, names, cards) is taken from both before it is given to either.
@@ -84,16 +103,11 @@ def write(db: sqlite3.Connection, change: Rewrite, machine_id: Callable[[], str]
 def _write_profiles(db: sqlite3.Connection, change: Rewrite) -> None:
     before = {profile.name: profile for profile in change.before.profiles}
     after = {profile.name: profile for profile in change.profiles}
-    updates = ", ".join(f"{column} = excluded.{column}" for column in ("parent", *COLUMNS))
     for name in before.keys() - after.keys():
         db.execute("DELETE FROM profile WHERE name = ?", (name,))
     for name, profile in after.items():
         if before.get(name) != profile:
-            db.execute(
-                f"INSERT INTO profile (name, parent, {_SETTINGS}) VALUES (?, ?{', ?' * len(COLUMNS)})"  # noqa: S608 (our columns)
-                f" ON CONFLICT (name) DO UPDATE SET {updates}",
-                (name, profile.parent, *profile.settings.row),
-            )
+            put_profile(db, profile)
 
 
 def _values(node: NodeRecord, machine_id: Callable[[], str]) -> tuple[Any, ...]:
