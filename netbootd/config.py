@@ -27,6 +27,8 @@ Address = Annotated[IPv4Address, BeforeValidator(config_values.address)]
 Range = Annotated[AddressRange, BeforeValidator(config_values.address_range)]
 AbsolutePath = Annotated[Path, BeforeValidator(config_values.absolute_path)]
 ExportedPath = Annotated[Path, BeforeValidator(config_values.exported_path)]
+UserName = Annotated[str, BeforeValidator(config_values.user_name)]
+SharedPath = Annotated[Path, BeforeValidator(config_values.shared_path)]
 Port = Annotated[int, Field(ge=1, le=65_535, strict=True)]
 
 
@@ -96,6 +98,14 @@ class HostsSettings(_Table):
     hosts_file: AbsolutePath = Path("/etc/hosts")
     known_hosts_file: AbsolutePath = Path("/etc/ssh/ssh_known_hosts")
     ssh_config_file: AbsolutePath = Path("/etc/ssh/ssh_config.d/netbootd.conf")
+    chrony_file: AbsolutePath = Path("/etc/chrony/conf.d/netbootd.conf")
+
+
+class ClusterSettings(_Table):
+    """[cluster]: who works on all nodes, and what directory all share."""
+
+    user: UserName | None = None
+    shared: SharedPath | None = None
 
 
 class Config(_Table):
@@ -110,6 +120,7 @@ class Config(_Table):
     http: HttpSettings = HttpSettings()
     nfs: NfsSettings = NfsSettings()
     hosts: HostsSettings = HostsSettings()
+    cluster: ClusterSettings = ClusterSettings()
 
     @model_validator(mode="after")
     def _distinct(self) -> Self:
@@ -117,6 +128,11 @@ class Config(_Table):
         for i, network in enumerate(self.network):
             for j, other in enumerate(self.network[:i]):
                 problems += [(f"network.{i}.{key}", text) for key, text in _clash(network, other, j + 1)]
+        if (shared := self.cluster.shared) and config_values.overlap(shared, self.state_dir):
+            text = (
+                f"{shared} and state_dir, {self.state_dir}, lie one in the other; nodes may write to it all"
+            )
+            problems.append(("cluster.shared", text))
         if problems:
             raise PydanticCustomError("config", "{problems}", {"problems": problems})
         return self
@@ -219,6 +235,7 @@ _KNOWN: dict[str, tuple[str, ...]] = {
     "http": tuple(HttpSettings.model_fields),
     "nfs": tuple(NfsSettings.model_fields),
     "hosts": tuple(HostsSettings.model_fields),
+    "cluster": tuple(ClusterSettings.model_fields),
 }
 
 

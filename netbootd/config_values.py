@@ -12,6 +12,13 @@ from netbootd.errors import UserError
 from netbootd.network import AddressRange
 from netbootd.node import host_name
 
+USER_NAME = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
+"""As useradd takes it everywhere; what else Linux would take, some tool of some image trips over."""
+_SYSTEMS_OWN = frozenset(
+    {"bin", "boot", "dev", "etc", "lib", "lib32", "lib64", "proc", "root", "run", "sbin", "sys"}
+    | {"tmp", "usr", "var"}
+)
+"""Directories of / that are a node's own."""
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 
@@ -89,6 +96,32 @@ def exported_path(value: object) -> object:
             f"{str(path)[:80]!r} stands on kernel command lines: use letters, digits and . _ - only"
         )
     return path
+
+
+def user_name(value: object) -> object:
+    """A user's name; who that is, only the head node's own list of users can tell."""
+    if not isinstance(value, str) or not USER_NAME.fullmatch(value):
+        text = "can't name a user: up to 32 small letters, digits, _ and -, a letter first"
+        raise ValueError(f"{shown(value)} {text}")
+    if value == "root":
+        raise ValueError("'root' is on every node anyway; name a user who works on the cluster")
+    return value
+
+
+def shared_path(value: object) -> object:
+    """A directory that nodes mount at the same path: none that they have a system in."""
+    path = exported_path(value)
+    if not isinstance(path, Path):
+        return path
+    parts = path.parts[1:]
+    if not parts or parts[0] in _SYSTEMS_OWN or ".." in parts:
+        raise ValueError(f"{str(path)!r} would hide part of a node's system; write /srv/shared")
+    return path
+
+
+def overlap(one: Path, other: Path) -> bool:
+    """Whether one of two directories lies in the other, or both are the same."""
+    return one.is_relative_to(other) or other.is_relative_to(one)
 
 
 def domain(value: object) -> object:

@@ -12,24 +12,34 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from hashlib import sha256
-from pathlib import Path
 
 from netbootd.config import Config
 from netbootd.errors import HostError, UserError
+from netbootd.files import chrony, login
 from netbootd.files import cluster as names
 from netbootd.files.block import outside, replaced
-from netbootd.files.change import Change, ChangeFile, ChangeTree, MakeKey, Plan, Reload, RemoveKey, Stamp
-from netbootd.files.disk import carry_out as carry_out_step
+from netbootd.files.change import (
+    Change,
+    ChangeFile,
+    ChangeTree,
+    MakeKey,
+    MakeLogin,
+    MakeShared,
+    Plan,
+    Reload,
+    RemoveKey,
+    Restart,
+    Stamp,
+)
 from netbootd.files.disk import explained, listed, scan
-from netbootd.files.headfile import read_file, remove_file, replace_file
+from netbootd.files.doing import LOADED, TIME_LOADED, carried_out, exports_file
+from netbootd.files.headfile import read_file
 from netbootd.files.hostkeys import KeyStore
 from netbootd.files.tree import Action, Directory, Step, differences, keeping
 from netbootd.files.wanted import Inputs, Wanted, wanted
 from netbootd.nfs import exportfs, ganesha
 
 LOCK = ".apply.lock"
-LOADED = "exports.loaded"
-"""Holds the digest of the exports that the NFS server was last told; absent while that is uncertain."""
 
 
 def plan(inputs: Inputs) -> Plan:
@@ -41,6 +51,7 @@ def plan(inputs: Inputs) -> Plan:
     want = wanted(inputs)
     config = inputs.config
     files, warnings = _head_files(inputs, want)
+    logins, complaints = _login(want)
     exports, faults = _exports(inputs, want)
     return Plan(
         config=config,
@@ -48,10 +59,12 @@ def plan(inputs: Inputs) -> Plan:
             *_keys_to_make(config, want),
             *_trees(config, want),
             *files,
+            *logins,
+            *_time(inputs),
             *exports,
             *_leftovers(config, want),
         ),
-        warnings=(*want.warnings, *warnings),
+        warnings=(*want.warnings, *warnings, *complaints),
         faults=(*want.faults, *faults),
         inputs=inputs,
         stamp=stamp,
@@ -67,6 +80,8 @@ def undo(config: Config) -> Plan:
             changes.append(ChangeFile(path, rest or None))
     if read_file(config.hosts.ssh_config_file) is not None:
         changes.append(ChangeFile(config.hosts.ssh_config_file, None))
+    if read_file(config.hosts.chrony_file) is not None:
+        changes += [ChangeFile(config.hosts.chrony_file, None), Restart(config.hosts.chrony_file, "")]
     changes += [*_no_exports(config, kernel=True), *_no_exports(config, kernel=False)]
     return Plan(config=config, changes=tuple(changes))
 
@@ -87,7 +102,7 @@ def carry_out(plan: Plan, tell: Callable[[Change], None] = lambda _: None) -> Pl
             # Files hold keys: once those are made, the rest is known.
             keys = [change for change in current.changes if isinstance(change, MakeKey)]
             for change in keys or current.changes:
-                warnings += _do(change, plan.config)
+                warnings += carried_out(change, plan.config)
                 done.append(change)
                 tell(change)
             if not keys:
@@ -141,10 +156,37 @@ def _head_files(inputs: Inputs, want: Wanted) -> tuple[list[Change], list[str]]:
     return changes, warnings
 
 
+def _login(want: Wanted) -> tuple[list[Change], tuple[str, ...]]:
+    """What the cluster user lacks, and the directory that all share; and what keeps keys from being made."""
+    user, home = want.shares.user, want.shares.home
+    changes: list[Change] = []
+    if want.shares.missing:
+        changes.append(MakeShared(want.shares.missing, user))
+    if user is None or home is None:
+        return changes, ()
+    found = login.look(user, home)
+    if found.lacks:
+        changes.append(MakeLogin(home, user))
+    return changes, found.warnings
+
+
+def _time(inputs: Inputs) -> Iterator[Change]:
+    """chronyd's file, where the head node has chrony."""
+    path = inputs.config.hosts.chrony_file
+    if not path.parent.is_dir():
+        return
+    content = chrony.render(inputs.networks)
+    digest = f"{sha256(content).hexdigest()}\n"
+    if read_file(path) != content:
+        yield ChangeFile(path, content)
+    if read_file(inputs.config.state_dir / TIME_LOADED) != digest.encode():
+        yield Restart(path, digest)
+
+
 def _exports(inputs: Inputs, want: Wanted) -> tuple[list[Change], list[str]]:
     """The NFS server's file, and what is wrong with its template: then all that is exported stays."""
     config = inputs.config
-    file = _exports_file(config)
+    file = exports_file(config)
     present = read_file(file)
     kernel = config.nfs.server == "kernel"
     servers = {network.server for network in inputs.networks}
@@ -194,53 +236,6 @@ def _leftovers(config: Config, want: Wanted) -> Iterator[Change]:
     for machine_id in KeyStore(config.keys_dir).machine_ids():
         if machine_id not in known:
             yield RemoveKey(config.keys_dir / "hosts" / machine_id, machine_id)
-
-
-# Doing it
-
-
-def _do(change: Change, config: Config) -> tuple[str, ...]:
-    """Carry out one change; returns warnings."""
-    keys = KeyStore(config.keys_dir)
-    match change:
-        case MakeKey(_, None):
-            keys.make_cluster_key()
-        case MakeKey(_, machine_id) if machine_id is not None:
-            keys.make_host_key(machine_id)
-        case RemoveKey(_, machine_id):
-            keys.remove_host_key(machine_id)
-        case ChangeTree(state_dir, tree, step):
-            carry_out_step(state_dir, tree, step)
-        case ChangeFile(path, content):
-            if path == _exports_file(config):
-                # From here until it is reloaded, the NFS server doesn't have what the file says.
-                remove_file(config.state_dir / LOADED)
-            if content is None:
-                remove_file(path)
-            else:
-                replace_file(path, content)
-        case Reload():
-            return _reload(change, config)
-    return ()
-
-
-def _reload(change: Reload, config: Config) -> tuple[str, ...]:
-    loaded = config.state_dir / LOADED
-    if change.path == _exports_file(config):
-        remove_file(loaded)
-    if not change.kernel:
-        said = ganesha.reload(config.nfs.ganesha_pid, change.path)
-    elif change.digest or exportfs.installed():
-        said = exportfs.reload()
-    else:
-        said = ()  # no server, so nothing is exported
-    if change.digest:
-        replace_file(loaded, change.digest.encode())
-    return said
-
-
-def _exports_file(config: Config) -> Path:
-    return config.nfs.exports_file if config.nfs.server == "kernel" else config.nfs.ganesha_config
 
 
 def _again(plan: Plan) -> Plan:

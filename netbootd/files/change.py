@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from netbootd.config import Config
+from netbootd.files.cluster import User
 from netbootd.files.tree import Step
 from netbootd.files.wanted import Inputs
 
@@ -70,7 +71,45 @@ class Reload:
         return f"reload  {self.path} ({'exportfs -ra' if self.kernel else 'SIGHUP to NFS-Ganesha'})"
 
 
-Change = MakeKey | RemoveKey | ChangeTree | ChangeFile | Reload
+@dataclass(frozen=True, slots=True)
+class MakeShared:
+    """The directory that all nodes share, where it isn't there yet."""
+
+    path: Path
+    user: User | None
+
+    def __str__(self) -> str:
+        return f"make    {self.path}"
+
+
+@dataclass(frozen=True, slots=True)
+class MakeLogin:
+    """The cluster user's key pair, and the line in his authorized_keys; made as that user."""
+
+    home: Path
+    user: User
+
+    @property
+    def path(self) -> Path:
+        """What is changed."""
+        return self.home / ".ssh"
+
+    def __str__(self) -> str:
+        return f"make    {self.path} (as {self.user.name}: id_ed25519, authorized_keys)"
+
+
+@dataclass(frozen=True, slots=True)
+class Restart:
+    """Have chronyd read its files again. `digest` is of ours; empty: it is gone."""
+
+    path: Path
+    digest: str
+
+    def __str__(self) -> str:
+        return f"restart chronyd, for {self.path}"
+
+
+Change = MakeKey | RemoveKey | MakeShared | MakeLogin | ChangeTree | ChangeFile | Reload | Restart
 
 
 Stamp = tuple[int, tuple[int, int]]

@@ -78,6 +78,34 @@ class Member:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class User:
+    """The user who works on all nodes, as the head node knows him."""
+
+    name: str
+    """His login name."""
+    uid: int
+    """His number, the same on all nodes: files over NFS belong to it."""
+    group: str
+    """The name of his own group."""
+    gid: int
+    """The group's number."""
+    home: str
+    """His home directory, which the nodes mount from the head node."""
+    shell: str
+    """The shell that he logs in with."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mount:
+    """A directory of the head node's that nodes mount and may write to."""
+
+    source: str
+    """The directory on the head node, without links in its path."""
+    directory: str
+    """Where nodes have it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Cluster:
     """What templates under node/common are given: all nodes alike."""
 
@@ -87,6 +115,12 @@ class Cluster:
     """The head node."""
     authorized_keys: tuple[str, ...]
     """Who may log in as root: lines as in authorized_keys, the cluster's own key last."""
+    user: User | None = None
+    """The user who works on all nodes; None where netbootd.toml names none."""
+    shared: str | None = None
+    """The directory that all nodes share; None where netbootd.toml names none."""
+    mounts: tuple[Mount, ...] = ()
+    """What all nodes mount from the head node to write to: the user's home, the shared directory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +138,10 @@ class NodeVariables:
     """The head node."""
     authorized_keys: tuple[str, ...]
     """Who may log in as root: lines as in authorized_keys, the cluster's own key last."""
+    user: User | None
+    """The user who works on all nodes; None where netbootd.toml names none."""
+    shared: str | None
+    """The directory that all nodes share; None where netbootd.toml names none."""
 
 
 def head(name: str, networks: Iterable[Network], host_keys: Sequence[str]) -> Head:
@@ -155,7 +193,12 @@ def members(
 def node_variables(cluster: Cluster, node: Member) -> NodeVariables:
     """What templates of one node's own files are given."""
     return NodeVariables(
-        network=node.network, node=node, head=cluster.head, authorized_keys=cluster.authorized_keys
+        network=node.network,
+        node=node,
+        head=cluster.head,
+        authorized_keys=cluster.authorized_keys,
+        user=cluster.user,
+        shared=cluster.shared,
     )
 
 

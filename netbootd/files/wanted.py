@@ -16,6 +16,7 @@ from netbootd.files import cluster as names
 from netbootd.files.cluster import Cluster
 from netbootd.files.disk import explained
 from netbootd.files.hostkeys import KeyPair, KeyStore
+from netbootd.files.shares import Shares, shares
 from netbootd.files.templates import Rendering, strays
 from netbootd.files.tree import Tree
 from netbootd.files.trees import CLUSTER_KEY_COMMENT, Trees
@@ -59,6 +60,7 @@ class Wanted:
     """By the same directories: what stays as it is, because its template is broken."""
     exports: tuple[Export, ...]
     cluster: Cluster
+    shares: Shares
     warnings: tuple[str, ...]
     faults: tuple[str, ...]
     """A line for each broken template."""
@@ -72,6 +74,7 @@ class Known:
     host_keys: Mapping[str, KeyPair | None]
     cluster_key: KeyPair | None
     trees: Trees
+    shares: Shares
     warnings: tuple[str, ...]
 
 
@@ -88,8 +91,9 @@ def wanted(inputs: Inputs) -> Wanted:
         cluster_key_to_make=known.cluster_key is None,
         trees={name: rendering.tree for name, rendering in renderings.items()},
         kept={name: tuple(rendering.broken) for name, rendering in renderings.items() if rendering.broken},
-        exports=desired(known.nodes, generations, config.nodes_dir, config.common_dir),
+        exports=desired(known.nodes, generations, config.nodes_dir, config.common_dir, known.shares.exported),
         cluster=known.trees.cluster,
+        shares=known.shares,
         warnings=(
             *known.warnings,
             *missing,
@@ -108,6 +112,7 @@ def what_is_known(inputs: Inputs) -> Known:
     cluster_key = keys.cluster_key()
     authorized, warnings = _authorized_keys(inputs.config.authorized_keys)
     pairs = {machine_id: pair or PENDING for machine_id, pair in host_keys.items()}
+    shared = shares(inputs.config)
     cluster = Cluster(
         nodes=names.members(
             nodes,
@@ -119,6 +124,9 @@ def what_is_known(inputs: Inputs) -> Known:
             inputs.head_name or socket.gethostname(), inputs.networks, _head_keys(inputs.head_keys)
         ),
         authorized_keys=(*authorized, f"{(cluster_key or PENDING).public} {CLUSTER_KEY_COMMENT}"),
+        user=shared.user,
+        shared=str(inputs.config.cluster.shared) if inputs.config.cluster.shared else None,
+        mounts=shared.mounts,
     )
     trees = Trees(
         template_dir=inputs.config.template_dir,
@@ -129,7 +137,12 @@ def what_is_known(inputs: Inputs) -> Known:
         parents={profile.name: profile.parent for profile in inputs.registry.profiles()},
     )
     return Known(
-        nodes=nodes, host_keys=host_keys, cluster_key=cluster_key, trees=trees, warnings=tuple(warnings)
+        nodes=nodes,
+        host_keys=host_keys,
+        cluster_key=cluster_key,
+        trees=trees,
+        shares=shared,
+        warnings=(*warnings, *shared.warnings),
     )
 
 

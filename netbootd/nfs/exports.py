@@ -70,17 +70,24 @@ class Generations:
 
 
 def desired(
-    nodes: Iterable[Node], generations: Generations, nodes_dir: Path, common_dir: Path
+    nodes: Iterable[Node],
+    generations: Generations,
+    nodes_dir: Path,
+    common_dir: Path,
+    shared: Iterable[Path] = (),
 ) -> tuple[Export, ...]:
-    """All exports that `nodes` need, by path."""
+    """All exports that `nodes` need, by path; `shared` are directories that all of them may write to."""
     users: dict[Path, set[IPv4Address]] = defaultdict(set)
+    everybody: set[IPv4Address] = set()
     for node in nodes:
+        everybody.add(node.address)
         for path in _needed(node, generations, nodes_dir, common_dir):
             users[path].add(node.address)
-    return tuple(
-        Export(path=path, clients=tuple(collapse_addresses(map(IPv4Network, sorted(users[path])))))
-        for path in sorted(users)
-    )
+    exports = [Export(path=path, clients=_blocks(clients)) for path, clients in users.items()]
+    if everybody:
+        blocks = _blocks(everybody)
+        exports += [Export(path=path, clients=blocks, read_only=False, root_squash=True) for path in shared]
+    return tuple(sorted(exports, key=lambda export: export.path))
 
 
 def export_ids(exports: Iterable[Export], present: Mapping[Path, int]) -> dict[Path, int]:
@@ -106,6 +113,11 @@ def export_ids(exports: Iterable[Export], present: Mapping[Path, int]) -> dict[P
         numbers[export.path] = number
         taken.add(number)
     return numbers
+
+
+def _blocks(addresses: Iterable[IPv4Address]) -> tuple[IPv4Network, ...]:
+    """The least number of blocks that hold these addresses and no other."""
+    return tuple(collapse_addresses(map(IPv4Network, sorted(addresses))))
 
 
 def _needed(node: Node, generations: Generations, nodes_dir: Path, common_dir: Path) -> list[Path]:

@@ -37,6 +37,7 @@ ganesha_pid = "{directory}/ganesha.pid"
 hosts_file = "{directory}/hosts"
 known_hosts_file = "{directory}/known_hosts"
 ssh_config_file = "{directory}/ssh_config"
+chrony_file = "{directory}/chrony/netbootd.conf"
 """
 NETBOOTCTL = Path(sys.executable).parent / "netbootctl"
 MACS = [f"52:54:00:00:00:{n:02x}" for n in range(1, 20)]

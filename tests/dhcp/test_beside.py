@@ -50,6 +50,7 @@ ganesha_config = "{directory}/ganesha.conf"
 hosts_file = "{directory}/hosts"
 known_hosts_file = "{directory}/known_hosts"
 ssh_config_file = "{directory}/ssh_config"
+chrony_file = "{directory}/chrony/netbootd.conf"
 """
 
 

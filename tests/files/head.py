@@ -60,6 +60,7 @@ class Head:
                     "hosts_file": str(self.etc / "hosts"),
                     "known_hosts_file": str(self.etc / "ssh_known_hosts"),
                     "ssh_config_file": str(self.etc / "ssh_config.d" / "netbootd.conf"),
+                    "chrony_file": str(self.etc / "chrony" / "netbootd.conf"),
                 },
                 **settings,
             }
