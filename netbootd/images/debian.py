@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from netbootd.images import apt, edit, mend
+from netbootd.images import apt, edit, mend, needless, services
 from netbootd.images.apt import Archives
 
 PACKAGES = (
@@ -17,6 +17,7 @@ PACKAGES = (
     "netbase",
     "procps",
     "openssh-server",
+    "chrony",  # the nodes' time is the head node's
     "ca-certificates",
 )
 """Beside the kernel and what apt itself needs: a system that starts and lets one log in and look around."""
@@ -36,7 +37,7 @@ SETTINGS = {
 # which the SSH server waits for, would wait for it.
 
 MASKED = (
-    *mend.NEEDLESS_UNITS,
+    *needless.NEEDLESS_UNITS,
     "sys-kernel-debug.mount",
     "sys-kernel-tracing.mount",
     "systemd-network-generator.service",
@@ -82,4 +83,4 @@ def set_up(root: Path, archives: Archives) -> None:
     edit.write(root, "/etc/dpkg/dpkg.cfg.d/netbootd", "".join(f"{option}\n" for option in KEPT_DPKG_OPTIONS))
     for name, text in SETTINGS.items():
         edit.write(root, name, text)
-    mend.mask(root, MASKED)
+    services.mask(root, MASKED)
