@@ -28,9 +28,9 @@ class Kept:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Present:
-    """What is there. `kept` is by machine-id, `generations` has their root file systems, `current` is by image.
+    """What is there. `kept` is by machine-id, `generations` has their root file systems.
 
-    `defaults` are overlayfs' settings on this kernel where a mount doesn't say them.
+    `current` is by image; `defaults` are overlayfs' settings on this kernel where a mount doesn't say them.
     """
 
     kept: Mapping[str, Kept]

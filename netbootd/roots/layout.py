@@ -56,8 +56,8 @@ class Roots:
     def users_of_generations(self) -> dict[tuple[str, int], list[str]]:
         """Image and number -> the machine-ids whose changes lie over that generation.
 
-        Without it they are worth nothing: they lack all that wasn't changed, and overlayfs (index=on) takes no
-        other in its place.
+        Without it they are worth nothing: they lack all that wasn't changed, and overlayfs takes no other
+        in its place (index=on).
         """
         users: dict[tuple[str, int], list[str]] = {}
         for machine_id in self.machine_ids():

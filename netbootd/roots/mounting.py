@@ -30,7 +30,7 @@ UNFIT = {
     "9p": "9p",
     "ecryptfs": "eCryptfs",
 }
-"""File systems that can't hold what a node changes: no trusted.* attributes, or no whiteouts (devices 0:0)."""
+"""File systems that can't hold what a node changes: no trusted.* attributes, or no devices 0:0."""
 _PARAMETERS = Path("/sys/module/overlay/parameters")
 
 _libc = ctypes.CDLL(None, use_errno=True)

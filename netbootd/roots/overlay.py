@@ -6,9 +6,9 @@ Every option has its reason (Documentation/filesystems/overlayfs.rst in Linux):
                      that belongs to another lower one
     nfs_export=on    gives files handles that outlive a restart of the NFS server; wants the index
     redirect_dir=nofollow
-                     a directory of the image can't be renamed (EXDEV, so that mv copies it), as on a node with
-                     an overlay in memory; changes can be read without following anything, and kernels don't
-                     differ
+                     a directory of the image can't be renamed (EXDEV, so mv copies it), as on a node with an
+                     overlay in memory; changes can be read without following anything, and kernels
+                     don't differ
     nosuid nodev noexec
                      count on the head node alone: a node's setuid program is nothing that may be run here,
                      its /dev no devices of ours. The node sees all of them over NFS as they are
