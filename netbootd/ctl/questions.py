@@ -7,6 +7,7 @@ from ipaddress import IPv4Address, IPv4Interface
 
 import typer
 
+from netbootd import config_values
 from netbootd.ctl import proposals
 from netbootd.ctl.tables import say
 from netbootd.errors import HostError, UserError
@@ -95,6 +96,16 @@ def nfs_server(text: str) -> str:
     if text not in ("kernel", "ganesha"):
         raise UserError(f"{text[:40]!r} is no NFS server known here", "write kernel or ganesha")
     return text
+
+
+def user_name(text: str) -> object:
+    """A user's name. Raises ValueError."""
+    return config_values.user_name(text)
+
+
+def shared_directory(text: str) -> object:
+    """A directory that nodes can share. Raises ValueError."""
+    return config_values.shared_path(text)
 
 
 def dhcp_mode(text: str) -> str:

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from netbootd.config import load
-from netbootd.ctl import proposals, questions, services
+from netbootd.ctl import accounts, proposals, questions, services
 from netbootd.ctl.checks.rivals import heard
 from netbootd.ctl.head import Head
 from netbootd.ctl.questions import NONE, Asker
@@ -46,6 +46,8 @@ class Answers:
     state_dir: str | None = None
     http_port: int | None = None
     nfs_server: str | None = None
+    user: str | None = None
+    shared: str | None = None
 
     def variables(self) -> dict[str, Any]:
         """For the template."""
@@ -96,6 +98,14 @@ def setup(  # noqa: PLR0913 (each is an option of the command)
         int | None, typer.Option("--http-port", metavar="PORT", help="Instead of 80.")
     ] = None,
     nfs: Annotated[str | None, typer.Option("--nfs", metavar="SERVER", help="kernel or ganesha.")] = None,
+    user: Annotated[
+        str | None,
+        typer.Option("--user", metavar="NAME", help="Who works on all nodes, made if need be; or none."),
+    ] = None,
+    shared: Annotated[
+        str | None,
+        typer.Option("--shared", metavar="DIR", help="What all nodes mount, /srv/shared say; or none."),
+    ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing: take what is proposed.")] = False,
 ) -> None:
     """Ask for what can't be read off this machine, show the file, and write it."""
@@ -131,6 +141,9 @@ def setup(  # noqa: PLR0913 (each is an option of the command)
         state_dir=state_dir,
         http_port=http_port,
         nfs_server=ask.setting("NFS server", nfs, proposals.nfs_server(), questions.nfs_server),
+        # Whose home nodes may write to isn't for us to say: unasked it is nobody's.
+        user=ask.setting("user who works on all nodes", user, None, questions.user_name),
+        shared=ask.setting("directory that all nodes share", shared, None, questions.shared_directory),
     )
     text = _checked(answers, home)
     _show(path, text)
@@ -146,6 +159,8 @@ def setup(  # noqa: PLR0913 (each is an option of the command)
             raise UserError("nothing was written")
         _write(path, text, keep=keep)
         say(f"wrote {path}")
+    if answers.user and accounts.make(answers.user):
+        say(f"made the user {answers.user}")
     services.start(path, answers.nfs_server or "kernel")
     if mode == "proxy":
         say(

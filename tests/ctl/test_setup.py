@@ -80,6 +80,12 @@ def test_the_likeliest_interface_is_the_one_with_an_address_that_leads_nowhere_e
     assert [found.name for found in proposals.candidates(links, "eth0")] == ["eth2", "eth1", "eth3", "eth0"]
 
 
+QUESTIONS = (
+    *("router", "name servers", "addresses for nodes", "not registered", "domain", "NFS"),
+    *("user who works", "directory that all nodes share"),
+)
+
+
 class Fresh:
     """A head node without a netbootd.toml."""
 
@@ -169,6 +175,9 @@ def test_flags_say_otherwise(fresh: Fresh) -> None:
         (["--yes", "--interface", "eth1", "--pool", "10.99.0.1-10.99.0.9"], 3, "lies outside 10.88.0.0/24"),
         (["--yes", "--interface", "eth1", "--dhcp", "perhaps"], 3, "network[1].dhcp"),
         (["--yes", "--interface", "eth1", "--nfs", "samba"], 3, "nfs.server"),
+        (["--yes", "--interface", "eth1", "--user", "root"], 3, "is on every node anyway"),
+        (["--yes", "--interface", "eth1", "--user", "Al"], 3, "cluster.user"),
+        (["--yes", "--interface", "eth1", "--shared", "srv"], 3, "has to begin with a slash"),
     ],
 )
 def test_what_cannot_be_is_refused_and_nothing_is_written(
@@ -193,6 +202,24 @@ def test_all_that_is_wrong_is_said_at_once(fresh: Fresh) -> None:
         "http.port",
     ):
         assert f"  {key}: " in err
+
+
+@pytest.mark.net
+@pytest.mark.needs("useradd")
+@pytest.mark.as_root("only root makes users")
+def test_the_cluster_user_is_made_once_with_a_home(fresh: Fresh, tmp_path: Path) -> None:
+    homes = tmp_path / "homes"
+    homes.mkdir()
+    fresh.lab.run(["sh", "-c", f"echo HOME={homes} >/etc/default/useradd"])  # in the lab's own /etc
+    words = ("--interface", "eth1", "--yes", "--user", "alice", "--shared", "/srv/shared")
+    out, _ = fresh.setup(*words)
+    assert "made the user alice" in out
+    cluster = load(fresh.config).cluster
+    assert (cluster.user, cluster.shared) == ("alice", Path("/srv/shared"))
+    name, _, uid, gid, _, home, shell = fresh.lab.run(["getent", "passwd", "alice"]).stdout.strip().split(":")
+    assert (name, home, shell) == ("alice", str(homes / "alice"), "/bin/bash") and int(uid) >= 1000
+    assert (homes / "alice").stat().st_uid == int(uid) and (homes / "alice").stat().st_gid == int(gid)
+    assert "made the user" not in fresh.setup(*words)[0]
 
 
 @pytest.mark.net
@@ -232,16 +259,22 @@ def test_at_a_terminal_it_asks_proposes_and_asks_again_what_it_cannot_take(fresh
         terminal.answer("(free: 10.88.0.100-10.88.0.199)", "")
         terminal.answer("domain", "music")
         terminal.answer("NFS server", "ganesha")
+        terminal.answer("user who works on all nodes [none]", "Alice Liddell")
+        terminal.answer("can't name a user", "")
+        terminal.answer("directory that all nodes share [none]", "/usr")
+        terminal.answer("would hide part of a node's system", "/srv/shared")
         terminal.answer("write ", "y")
         assert terminal.end() == 0
-    (network,) = load(fresh.config).network
+    config = load(fresh.config)
+    assert (config.cluster.user, config.cluster.shared) == (None, Path("/srv/shared"))
+    (network,) = config.network
     assert (str(network.range), network.domain, network.pool) == ("10.88.0.20-10.88.0.30", "music", None)
 
 
 @pytest.mark.net
 def test_who_says_no_at_the_end_keeps_everything_as_it_was(fresh: Fresh) -> None:
     with Terminal(fresh.lab, fresh.config, "--interface", "eth1", "--dhcp", "server") as terminal:
-        for question in ("router", "name servers", "addresses for nodes", "not registered", "domain", "NFS"):
+        for question in QUESTIONS:
             terminal.answer(question, "")
         terminal.answer("write ", "n")
         assert terminal.end() == 2
@@ -278,7 +311,7 @@ def test_who_will_switch_the_other_server_off_says_so(fresh: Fresh, another: Nam
     with Terminal(fresh.lab, fresh.config, "--interface", "eth1") as terminal:
         terminal.answer("DHCP (server, proxy, off) [proxy]", "serve")
         terminal.answer("'serve' is none of server, proxy, off", "server")
-        for question in ("router", "name servers", "addresses for nodes", "not registered", "domain", "NFS"):
+        for question in QUESTIONS:
             terminal.answer(question, "")
         terminal.answer("write ", "y")
         assert terminal.end() == 0
