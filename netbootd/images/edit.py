@@ -12,6 +12,8 @@ from netbootd.errors import UserError
 from netbootd.images.rooted import resolve
 
 _LARGEST = 1 << 20
+MARK = "#netbootd: "
+"""What a line begins with that was commented out here."""
 
 
 def read(root: Path, name: str) -> str | None:

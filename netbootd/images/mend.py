@@ -7,35 +7,14 @@ over.
 """
 
 import os
-import re
 import stat
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 
-from netbootd.images import NODE_INIT_PATH, edit, node_init
-from netbootd.images.rooted import find_file, resolve
+from netbootd.images import NODE_INIT_PATH, edit, first_boot, logins, needless, network_services, node_init
 
-_MARK = "#netbootd: "
-_UNIT_DIRECTORIES = ("/etc/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system")
-_SHELL = "netbootctl image shell NAME"
 PING_SETTING = "/etc/sysctl.d/90-netbootd-ping.conf"
 PING_FOR_ALL = "net.ipv4.ping_group_range = 0 2147483647\n"
-
-NEEDLESS_UNITS = {
-    "apt-daily.timer": "it would fill each node's memory with package lists",
-    "apt-daily-upgrade.timer": "nodes are upgraded by a new generation of their image",
-    "dpkg-db-backup.timer": "it keeps backups in each node's memory",
-    "man-db.timer": "it would index the manual on every node",
-    "e2scrub_all.timer": "a node has no disk",
-    "e2scrub_reap.service": "a node has no disk",
-    "fstrim.timer": "a node has no disk",
-    "systemd-pstore.service": "what it keeps would be gone with the next boot",
-    "dphys-swapfile.service": "a swap file can't lie on an overlay",
-    "resize2fs_once.service": "there is no partition to enlarge",
-    "systemd-growfs-root.service": "there is no partition to enlarge",
-    "raspberrypi-net-mods.service": "it looks for a boot partition",
-}
-"""Units that cost a diskless node time or memory and give it nothing -> why."""
 
 
 def mend(root: Path) -> tuple[str, ...]:
@@ -44,22 +23,6 @@ def mend(root: Path) -> tuple[str, ...]:
     Returns what was found and done, one line each. Raises OSError, UserError.
     """
     return tuple(remark for _, check in CHECKS for remark in check(root))
-
-
-def mask(root: Path, units: Iterable[str]) -> list[str]:
-    """Mask those of `units` that the image has; returns the ones that weren't masked before."""
-    masked = []
-    for unit in units:
-        link = f"/etc/systemd/system/{unit}"
-        there = edit.entry(root, link)
-        if there is not None and there.is_symlink() and str(there.readlink()) == "/dev/null":
-            continue
-        if not any(edit.entry(root, f"{directory}/{unit}") for directory in _UNIT_DIRECTORIES):
-            continue
-        edit.remove(root, link)
-        edit.place(root, link).symlink_to("/dev/null")
-        masked.append(unit)
-    return masked
 
 
 def _install_node_init(root: Path) -> list[str]:
@@ -114,7 +77,7 @@ def _mounts(root: Path) -> list[str]:
     for line in text.splitlines():
         if why := _mount_fault(line):
             remarks.append(f"/etc/fstab: {_shown(line)} commented out: {why}")
-            lines.append(_MARK + line)
+            lines.append(edit.MARK + line)
         else:
             lines.append(line)
     if remarks:
@@ -133,57 +96,9 @@ def _mount_fault(line: str) -> str | None:
         return "a node has no disk to swap to"
     if where == "/":
         return "node-init mounts the root"
-    if re.match(r"/dev/|(PART)?(UUID|LABEL)=|ID=", device):
+    if needless.is_of_a_disk(device) or kind in ("zfs", "bcachefs"):
         return "a node has no such disk"
     return None
-
-
-def _needless_units(root: Path) -> list[str]:
-    return [f"{unit} masked: {NEEDLESS_UNITS[unit]}" for unit in mask(root, NEEDLESS_UNITS)]
-
-
-def _cloud_init(root: Path) -> list[str]:
-    disabled = "/etc/cloud/cloud-init.disabled"
-    if resolve(root, "/etc/cloud") is None or edit.entry(root, disabled) is not None:
-        return []
-    edit.write(root, disabled, "Disabled by netbootd: a node is told who it is by its head node.\n")
-    return [f"cloud-init disabled ({disabled}): it would wait minutes for a cloud to tell it who it is"]
-
-
-def _connman(root: Path) -> list[str]:
-    if find_file(root, ["/usr/sbin/connmand", "/usr/bin/connmand"]) is None:
-        return []
-    name = "/etc/connman/main.conf"
-    text = edit.read(root, name) or ""
-    wanted = "NetworkInterfaceBlacklist=eth,en,vmnet,vboxnet,virbr,ifb"
-    if wanted in text:
-        return []
-    kept = re.sub(r"(?m)^\s*NetworkInterfaceBlacklist\s*=", f"{_MARK}\\g<0>", text)
-    section = re.compile(r"(?m)^\[General\]\s*$")
-    if section.search(kept):
-        kept = section.sub(f"[General]\n{wanted}", kept, count=1)
-    else:
-        kept = f"[General]\n{wanted}\n{kept}"
-    edit.write(root, name, kept)
-    return [
-        f"connman leaves network cards alone ({name}): it would take the address away, and with it the root"
-    ]
-
-
-def _interface_patterns(root: Path) -> list[str]:
-    """node-init takes the card's name out of these files; a pattern that also means it would stay."""
-    names = ["/etc/network/interfaces", *edit.matching(root, "/etc/network/interfaces.d", "*")]
-    remarks = []
-    for name in names:
-        text = edit.read(root, name)
-        if text is None or not re.search(r"(?m)^\s*(auto|allow-\S+)\s.*/", text):
-            continue
-        mended = re.sub(r"(?m)^\s*(auto|allow-\S+)\s.*/.*$", f"{_MARK}\\g<0>", text)
-        edit.write(root, name, mended)
-        remarks.append(
-            f"{name}: interfaces named by a pattern commented out: it may mean the card of the root"
-        )
-    return remarks
 
 
 def _resolver(root: Path) -> list[str]:
@@ -197,30 +112,10 @@ def _resolver(root: Path) -> list[str]:
         "resolvconf": "resolvconf",
     }
     writer = next((name for part, name in writers.items() if part in target), None)
-    if writer is None or _is_installed(root, writer):
+    if writer is None or logins.is_installed(root, writer):
         return []
     edit.remove(root, "/etc/resolv.conf")
     return [f"/etc/resolv.conf was a link to a file of {writer}, which isn't installed: removed"]
-
-
-def _is_installed(root: Path, program: str) -> bool:
-    places = ("/usr/lib/systemd", "/lib/systemd", "/usr/sbin", "/sbin", "/usr/bin", "/bin")
-    return find_file(root, [f"{place}/{program}" for place in places]) is not None
-
-
-def _ssh_server(root: Path) -> list[str]:
-    if _is_installed(root, "sshd") or _is_installed(root, "dropbear"):
-        return []
-    return [f"no SSH server: nobody can log in over the network; install openssh-server ({_SHELL})"]
-
-
-def _init(root: Path) -> list[str]:
-    if (
-        find_file(root, ["/sbin/init", "/lib/systemd/systemd", "/usr/lib/systemd/systemd", "/bin/init"])
-        is not None
-    ):
-        return []
-    return [f"no init: a node can't start from it; install one, as in: apt install systemd-sysv ({_SHELL})"]
 
 
 def _capabilities(root: Path) -> list[str]:
@@ -261,13 +156,24 @@ CHECKS: tuple[tuple[str, Check], ...] = (
     ("machine-id", _machine_id),
     ("host name", _host_name),
     ("mounts of disks and swap", _mounts),
-    ("units without use", _needless_units),
-    ("cloud-init", _cloud_init),
-    ("connman", _connman),
-    ("ifupdown's patterns", _interface_patterns),
+    ("disks that have units", needless.disk_units),
+    ("encrypted disks", needless.encrypted),
+    ("services without use", needless.units),
+    ("snaps that were never set up", needless.snaps),
+    ("cloud-init", first_boot.cloud_init),
+    ("questions at the first boot", first_boot.triggers),
+    ("settings on a card's boot partition", first_boot.settings_of_a_card),
+    ("SELinux", first_boot.selinux),
+    ("connman", network_services.connman),
+    ("ifupdown's patterns", network_services.interface_patterns),
+    ("netifrc", network_services.netifrc),
+    ("wicked", network_services.wicked),
+    ("waiting for further cards", network_services.waiting_for_cards),
+    ("names of another machine's cards", network_services.names_of_cards),
     ("a resolver that isn't there", _resolver),
-    ("an SSH server", _ssh_server),
-    ("an init", _init),
+    ("an SSH server", logins.ssh_server),
+    ("root's login", logins.root_login),
+    ("an init", logins.init),
     ("file capabilities", _capabilities),
 )
 """What is looked for, in this order."""

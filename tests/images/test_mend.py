@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from netbootd.images import NODE_INIT_PATH, mend, node_init
+from netbootd.images import NODE_INIT_PATH, mend, node_init, services
 from netbootd.images.debian import MASKED
 from tests.images.roots import put, small_root
 
@@ -35,6 +35,7 @@ def test_a_root_with_nothing_to_mend_gets_node_init_and_no_remark(root: Path) ->
 def test_mending_twice_finds_nothing_the_second_time(root: Path) -> None:
     put(root, "etc/fstab", "UUID=1 / ext4 defaults 0 1\n")
     put(root, "etc/machine-id", "0123456789abcdef0123456789abcdef\n", 0o444)
+    put(root, "usr/lib/systemd/systemd", b"", 0o755)
     put(root, "usr/lib/systemd/system/apt-daily.timer", "")
     put(root, "usr/sbin/connmand", b"", 0o755)
     (root / "etc/cloud").mkdir()
@@ -108,57 +109,11 @@ def test_a_file_keeps_its_mode_when_it_is_mended(root: Path) -> None:
     assert (root / "etc/fstab").stat().st_mode & 0o777 == 0o640
 
 
-def test_needless_units_are_masked_where_the_image_has_them(root: Path) -> None:
-    put(root, "usr/lib/systemd/system/apt-daily.timer", "")
-    put(root, "etc/systemd/system/dphys-swapfile.service", "")
-    remarks = mend.mend(root)
-    assert [remark.partition(" masked")[0] for remark in remarks] == [
-        "apt-daily.timer",
-        "dphys-swapfile.service",
-    ]
-    for unit in ("apt-daily.timer", "dphys-swapfile.service"):
-        assert (root / "etc/systemd/system" / unit).readlink() == Path("/dev/null")
-    assert not os.path.lexists(root / "etc/systemd/system/fstrim.timer")
-
-
 def test_what_a_built_debian_masks_leaves_nothing_to_remark(root: Path) -> None:
     for unit in MASKED:
         put(root, f"usr/lib/systemd/system/{unit}", "")
-    assert sorted(mend.mask(root, MASKED)) == sorted(MASKED)
+    assert sorted(services.mask(root, MASKED)) == sorted(MASKED)
     assert mend.mend(root) == ()
-
-
-def test_cloud_init_does_not_wait_for_a_cloud(root: Path) -> None:
-    put(root, "etc/cloud/cloud.cfg", "")
-    (remark,) = mend.mend(root)
-    assert remark.startswith("cloud-init disabled")
-    assert (root / "etc/cloud/cloud-init.disabled").is_file()
-
-
-@pytest.mark.parametrize(
-    "before", [None, "[General]\nNetworkInterfaceBlacklist=vmnet\nAllowHostnameUpdates=false\n"]
-)
-def test_connman_leaves_the_cards_alone(root: Path, before: str | None) -> None:
-    put(root, "usr/sbin/connmand", b"", 0o755)
-    if before is not None:
-        put(root, "etc/connman/main.conf", before)
-    (remark,) = mend.mend(root)
-    assert remark.startswith("connman leaves network cards alone")
-    lines = (root / "etc/connman/main.conf").read_text().splitlines()
-    assert lines[:2] == ["[General]", "NetworkInterfaceBlacklist=eth,en,vmnet,vboxnet,virbr,ifb"]
-    assert [line for line in lines if line.startswith("NetworkInterfaceBlacklist")] == lines[1:2]
-    assert before is None or "AllowHostnameUpdates=false" in lines
-
-
-def test_interfaces_named_by_a_pattern_are_commented_out(root: Path) -> None:
-    put(
-        root, "etc/network/interfaces", "auto lo\niface lo inet loopback\nauto /eth*\niface /eth* inet dhcp\n"
-    )
-    put(root, "etc/network/interfaces.d/setup", "auto eth0\niface eth0 inet dhcp\n")
-    (remark,) = mend.mend(root)
-    assert remark.startswith("/etc/network/interfaces: ")
-    assert "\n#netbootd: auto /eth*\n" in (root / "etc/network/interfaces").read_text()
-    assert (root / "etc/network/interfaces.d/setup").read_text() == "auto eth0\niface eth0 inet dhcp\n"
 
 
 def test_a_resolver_that_is_not_installed_does_not_break_names(root: Path) -> None:
