@@ -31,6 +31,8 @@ class Generation:
     """As uname -r will say it on a node."""
     size: int
     """Octets that the root file system's files hold."""
+    shared: int = 0
+    """Of `size`: octets that older generations had already, and the disk keeps once."""
     init: str = "/sbin/init"
     """What node-init hands over to."""
     kernel_args: str = ""
@@ -59,6 +61,11 @@ class Generation:
     def boot(self) -> Path:
         """What is served over TFTP and HTTP: vmlinuz, initrd, dtbs/ …"""
         return self.directory / "boot"
+
+    @property
+    def own_size(self) -> int:
+        """Octets that it cost when it was made, beside its boot files."""
+        return self.size - self.shared
 
     @property
     def label(self) -> str:

@@ -1,7 +1,7 @@
 """From a root file system to a generation: what building and importing have in common.
 
 The kernel is found, what would keep the image from network booting is mended, the small initrd is made around
-node-init, and the whole is published.
+node-init, what the generation before has too is shared with it, and the whole is published.
 """
 
 import shutil
@@ -10,7 +10,18 @@ from pathlib import Path
 from typing import Any
 
 from netbootd.image import Generation
-from netbootd.images import boards, initrd, kernels, machine, mend, plain_kernel, record, signed, trees
+from netbootd.images import (
+    boards,
+    initrd,
+    kernels,
+    machine,
+    mend,
+    plain_kernel,
+    record,
+    sharing,
+    signed,
+    trees,
+)
 from netbootd.images.kernels import Kernel
 from netbootd.images.progress import Progress
 from netbootd.images.store import ImageStore, Staging
@@ -49,7 +60,8 @@ def publish(  # noqa: PLR0913 (what a generation remembers of its making, each b
         board = boards.collect(root, kernel, architecture, staging.boot)
         loaders = signed.collect(root, architecture, staging.boot)
         _make_readable(staging.boot)
-        size = trees.size(root)
+        cloned = _share(store, staging, progress)
+        size = trees.measure(root)
     progress("bringing it to the disk", 0, None)
     return store.publish(
         staging,
@@ -61,7 +73,8 @@ def publish(  # noqa: PLR0913 (what a generation remembers of its making, each b
             origin=origin,
             architecture=architecture,
             kernel_release=kernel.release,
-            size=size,
+            size=size.whole,
+            shared=size.whole - size.own + cloned,
             remarks=(*remarks, *report.remarks, *plain, *board.remarks),
             sha256=sha256,
             loaders=loaders,
@@ -71,6 +84,22 @@ def publish(  # noqa: PLR0913 (what a generation remembers of its making, each b
             note=note,
         ),
     )
+
+
+def _share(store: ImageStore, staging: Staging, progress: Progress) -> int:
+    """Keep once what the generation before has too; how many octets the file system found by itself."""
+    numbers = store.numbers(staging.name)
+    if not numbers:
+        return 0
+    total = trees.size(staging.root)
+    older = store.directory / staging.name / str(numbers[-1])
+
+    def told(octets: int) -> None:
+        progress("comparing", octets, total)
+
+    told(0)
+    sharing.share(staging.boot, older / "boot", times=False)
+    return sharing.share(staging.root, older / "root", told=told).cloned
 
 
 def _copy_boot_files(root: Path, kernel: Kernel, boot: Path) -> None:

@@ -15,7 +15,8 @@ OVERLAY = "trusted.overlay."
 """What overlayfs notes on the files of its upper directory; it means nothing anywhere else."""
 _FICLONE = 0x40049409
 """ioctl_ficlone(2): share another file's octets, where the file system can (btrfs, xfs)."""
-_CANT_CLONE = frozenset({errno.EOPNOTSUPP, errno.ENOTTY, errno.EINVAL, errno.EXDEV, errno.ENOSYS})
+CANT_CLONE = frozenset({errno.EOPNOTSUPP, errno.ENOTTY, errno.EINVAL, errno.EXDEV, errno.ENOSYS})
+"""What file systems answer that can't share octets."""
 _PIECE = 1 << 20
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # O_NONBLOCK: what was a file when it was looked at may be a FIFO by now.
@@ -96,7 +97,7 @@ def clone(source: int, target: int) -> bool:
     try:
         fcntl.ioctl(target, _FICLONE, source)
     except OSError as error:
-        if error.errno in _CANT_CLONE:
+        if error.errno in CANT_CLONE:
             return False
         raise
     return True

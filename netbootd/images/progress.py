@@ -2,7 +2,9 @@
 
 from typing import Protocol
 
-OCTET_STEPS = frozenset({"downloading", "reading", "reading again", "checking", "unpacking layers"})
+OCTET_STEPS = frozenset(
+    {"downloading", "reading", "reading again", "checking", "unpacking layers", "comparing"}
+)
 """The steps whose `done` and `total` are octets; in all others they count packages, files or the like."""
 
 

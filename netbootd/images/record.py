@@ -16,7 +16,7 @@ from netbootd.image import Generation
 FILE_NAME = "generation.json"
 _MOST_OCTETS = 1 << 20
 _FROM_ITS_PLACE = frozenset({"image", "number", "directory"})
-_NUMBERS = frozenset({"size"})
+_NUMBERS = frozenset({"size", "shared"})
 _LISTS = frozenset({"remarks", "loaders", "config_txt"})
 _FLAGS = frozenset({"firmware"})
 _OBJECTS = frozenset({"recipe"})

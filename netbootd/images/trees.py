@@ -6,18 +6,54 @@ import stat
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from netbootd.errors import HostError
 
 
+@dataclass(frozen=True, slots=True)
+class Size:
+    """Octets that the regular files of a tree hold; a file with several names counts once."""
+
+    whole: int
+    own: int
+    """Of files that have no name outside the tree."""
+
+
 def size(root: Path) -> int:
-    """Octets that the regular files under `root` hold; a file with several names counts once.
+    """Octets that the regular files under `root` hold; see `measure`."""
+    return measure(root).whole
+
+
+def measure(root: Path) -> Size:
+    """How much the files under `root` hold.
 
     Other file systems mounted in it don't count, nor what vanishes meanwhile. Raises OSError.
     """
-    total = 0
-    seen: set[int] = set()
+    whole = own = 0
+    left: dict[int, int] = {}
+    """Of files with several names: how many were not met yet."""
+    for status in _files(root):
+        if status.st_nlink == 1:
+            own += status.st_size
+        elif status.st_ino in left:
+            left[status.st_ino] -= 1
+            own += status.st_size if not left[status.st_ino] else 0
+            continue
+        else:
+            left[status.st_ino] = status.st_nlink - 1
+        whole += status.st_size
+    return Size(whole, own)
+
+
+def linked(root: Path) -> set[int]:
+    """The inodes of files under `root` that have several names, in it or outside. Raises OSError."""
+    return {status.st_ino for status in _files(root, regular=False) if status.st_nlink > 1}
+
+
+def _files(root: Path, *, regular: bool = True) -> Iterator[os.stat_result]:
+    """Of each name of a regular file (or of anything that is no directory) under `root`."""
     device = root.stat().st_dev
     pending = [str(root)]
     while pending:
@@ -26,11 +62,8 @@ def size(root: Path) -> int:
                 continue
             if stat.S_ISDIR(status.st_mode):
                 pending.append(path)
-            elif stat.S_ISREG(status.st_mode) and status.st_ino not in seen:
-                total += status.st_size
-                if status.st_nlink > 1:
-                    seen.add(status.st_ino)
-    return total
+            elif stat.S_ISREG(status.st_mode) or not regular:
+                yield status
 
 
 def remove_tree(directory: Path) -> None:
