@@ -8,7 +8,7 @@ again. Doing it twice does nothing the second time; ended half-way, the next one
 
 import fcntl
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from hashlib import sha256
@@ -38,6 +38,8 @@ from netbootd.files.hostkeys import KeyStore
 from netbootd.files.tree import Action, Directory, Step, differences, keeping
 from netbootd.files.wanted import Inputs, Wanted, wanted
 from netbootd.nfs import exportfs, ganesha
+from netbootd.roots import applying
+from netbootd.roots.desired import Discard, Make, MountRoot, UnmountRoot
 
 LOCK = ".apply.lock"
 
@@ -57,12 +59,14 @@ def plan(inputs: Inputs) -> Plan:
         config=config,
         changes=(
             *_keys_to_make(config, want),
+            *want.roots.before,
             *_trees(config, want),
             *files,
             *logins,
             *_time(inputs),
             *exports,
             *_leftovers(config, want),
+            *want.roots.after,
         ),
         warnings=(*want.warnings, *warnings, *complaints),
         faults=(*want.faults, *faults),
@@ -94,26 +98,39 @@ def carry_out(plan: Plan, tell: Callable[[Change], None] = lambda _: None) -> Pl
     refuses, and then what was done stays done.
     """
     done: list[Change] = []
+    failed: dict[str, HostError] = {}
     warnings: list[str] = []
     with _locked(plan) as lock:
         current = plan if plan.inputs and plan.stamp == _stamp(plan.inputs) else _again(plan)
         KeyStore(plan.config.keys_dir).clean()
+        applying.clean(plan.config)
         while True:
-            # Files hold keys: once those are made, the rest is known.
-            keys = [change for change in current.changes if isinstance(change, MakeKey)]
-            for change in keys or current.changes:
-                warnings += carried_out(change, plan.config)
-                done.append(change)
-                tell(change)
-            if not keys:
+            # Files hold keys, and roots are exported where they are mounted: after those the rest is known.
+            first = [change for change in current.changes if isinstance(change, MakeKey | Make | MountRoot)]
+            for change in first or current.changes:
+                try:
+                    warnings += carried_out(change, plan.config)
+                except HostError as error:
+                    if not isinstance(change, MountRoot):
+                        raise
+                    failed[change.machine_id] = error  # one node's; the others shall boot
+                else:
+                    done.append(change)
+                    tell(change)
+            # What took a root's place is gone now, or it was reset: it may be mounted again.
+            if not first and not any(isinstance(c, UnmountRoot | Discard) for c in current.changes):
                 break
-            current = _again(plan)
-            if unread := [change for change in current.changes if change in keys]:
+            current = _again(plan, failed)
+            if unread := [c for c in current.changes if isinstance(c, MakeKey) and c in first]:
                 raise HostError(
                     f"{unread[0].path} was made and can't be read back",
                     "does its file system give files to another user? the state directory has to be root's",
                 )
         os.utime(lock)
+    if failed:
+        first_error = next(iter(failed.values()))
+        others = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
+        raise HostError(f"{first_error.message}{others}", first_error.hint)
     return replace(plan, changes=tuple(done), warnings=(*current.warnings, *warnings), faults=current.faults)
 
 
@@ -238,8 +255,14 @@ def _leftovers(config: Config, want: Wanted) -> Iterator[Change]:
             yield RemoveKey(config.keys_dir / "hosts" / machine_id, machine_id)
 
 
-def _again(plan: Plan) -> Plan:
-    return _plan(plan.inputs) if plan.inputs else undo(plan.config)
+def _again(plan: Plan, failed: Iterable[str] = ()) -> Plan:
+    """The difference as it is now; roots in `failed` (machine-ids) aren't tried any more."""
+    if plan.inputs is None:
+        return undo(plan.config)
+    inputs = plan.inputs
+    if inputs.unmountable is not None:
+        inputs = replace(inputs, unmountable=inputs.unmountable.union(failed))
+    return _plan(inputs)
 
 
 _plan = plan

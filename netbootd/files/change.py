@@ -7,6 +7,7 @@ from netbootd.config import Config
 from netbootd.files.cluster import User
 from netbootd.files.tree import Step
 from netbootd.files.wanted import Inputs
+from netbootd.roots.desired import Discard, Make, MountRoot, UnmountRoot
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +110,20 @@ class Restart:
         return f"restart chronyd, for {self.path}"
 
 
-Change = MakeKey | RemoveKey | MakeShared | MakeLogin | ChangeTree | ChangeFile | Reload | Restart
+Change = (
+    MakeKey
+    | RemoveKey
+    | MakeShared
+    | MakeLogin
+    | ChangeTree
+    | ChangeFile
+    | Reload
+    | Restart
+    | Make
+    | MountRoot
+    | UnmountRoot
+    | Discard
+)
 
 
 Stamp = tuple[int, tuple[int, int]]

@@ -20,6 +20,8 @@ from netbootd.files.headfile import remove_file, replace_file
 from netbootd.files.hostkeys import KeyStore
 from netbootd.files.shares import make_shared
 from netbootd.nfs import exportfs, ganesha
+from netbootd.roots import applying
+from netbootd.roots.desired import Discard, Make, MountRoot, UnmountRoot
 
 LOADED = "exports.loaded"
 """Holds the digest of the exports that the NFS server was last told; absent while that is uncertain."""
@@ -45,6 +47,8 @@ def carried_out(change: Change, config: Config) -> tuple[str, ...]:
             return _restart(change, config)
         case Reload():
             return _reload(change, config)
+        case Make() | MountRoot() | UnmountRoot() | Discard():
+            return applying.carry_out(change, config)
     return ()
 
 

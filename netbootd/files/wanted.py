@@ -26,6 +26,8 @@ from netbootd.nfs.exports import Export, Generations, desired
 from netbootd.node import Node, RootMode
 from netbootd.registry import Registry
 from netbootd.render import Renderer
+from netbootd.roots.applying import look
+from netbootd.roots.desired import Difference
 
 PENDING = KeyPair(b"(made by apply)\n", "ssh-ed25519 (made by apply)")
 HEAD_KEYS = Path("/etc/ssh")
@@ -45,6 +47,8 @@ class Inputs:
     renderer: Renderer
     head_name: str = ""
     head_keys: Path = HEAD_KEYS
+    unmountable: frozenset[str] | None = frozenset()
+    """Machine-ids whose persistent roots were tried in vain; None: nothing can be mounted from here."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +63,7 @@ class Wanted:
     kept: Mapping[str, tuple[str, ...]]
     """By the same directories: what stays as it is, because its template is broken."""
     exports: tuple[Export, ...]
+    roots: Difference
     cluster: Cluster
     shares: Shares
     warnings: tuple[str, ...]
@@ -82,7 +87,8 @@ def wanted(inputs: Inputs) -> Wanted:
     """Compute it. Raises UserError for a fault in a key file, HostError for what can't be read."""
     config = inputs.config
     known = what_is_known(inputs)
-    generations, missing = _generations(inputs, known.nodes)
+    roots = look(config, inputs.store, known.nodes, inputs.registry.booted(), inputs.unmountable)
+    generations, missing = _generations(inputs, known.nodes, roots)
     renderings = _renderings(config, known.trees)
     profiles = tuple(known.trees.parents)
     return Wanted(
@@ -92,11 +98,13 @@ def wanted(inputs: Inputs) -> Wanted:
         trees={name: rendering.tree for name, rendering in renderings.items()},
         kept={name: tuple(rendering.broken) for name, rendering in renderings.items() if rendering.broken},
         exports=desired(known.nodes, generations, config.nodes_dir, config.common_dir, known.shares.exported),
+        roots=roots,
         cluster=known.trees.cluster,
         shares=known.shares,
         warnings=(
             *known.warnings,
             *missing,
+            *roots.warnings,
             *_networks_away(inputs),
             *strays(config.template_dir, profiles),
         ),
@@ -211,7 +219,7 @@ def _head_keys(directory: Path) -> list[str]:
     return keys
 
 
-def _generations(inputs: Inputs, nodes: Sequence[Node]) -> tuple[Generations, list[str]]:
+def _generations(inputs: Inputs, nodes: Sequence[Node], roots: Difference) -> tuple[Generations, list[str]]:
     """The root file systems that nodes use, and a warning for each image that has none."""
 
     def root(image: str, number: int) -> Path | None:
@@ -232,7 +240,7 @@ def _generations(inputs: Inputs, nodes: Sequence[Node]) -> tuple[Generations, li
         for node, told in inputs.registry.booted().items()
         if told.root is RootMode.OVERLAY and (path := root(told.image, told.number))
     }
-    return Generations(current=current, booted=booted), warnings
+    return Generations(current=current, booted=booted, roots=roots.serving), warnings
 
 
 def _networks_away(inputs: Inputs) -> list[str]:

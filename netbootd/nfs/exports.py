@@ -14,7 +14,7 @@ NFS-Ganesha can't. Give the state directory a file system of its own where nodes
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network, collapse_addresses
 from pathlib import Path
 from uuid import UUID, uuid5
@@ -37,6 +37,8 @@ class Export:
     clients: tuple[IPv4Network, ...]
     read_only: bool = True
     root_squash: bool = False
+    mounted: bool = False
+    """Whether something is mounted at `path`, and nothing is to be exported while it isn't."""
 
     @property
     def fsid(self) -> UUID:
@@ -53,6 +55,7 @@ class Export:
             ],
             "read_only": self.read_only,
             "root_squash": self.root_squash,
+            "mounted": self.mounted,
             "fsid": self.fsid,
         }
 
@@ -62,11 +65,13 @@ class Generations:
     """The root file systems that nodes use, as the image store and the registry know them.
 
     `current`: image -> what a boot now gets. `booted`: node -> what it was last told to boot, so that a
-    node keeps its root until it boots anew, whatever has become current meanwhile.
+    node keeps its root until it boots anew, whatever has become current meanwhile. `roots`: machine-id ->
+    where its persistent root is mounted.
     """
 
     current: Mapping[str, Path]
     booted: Mapping[str, Path]
+    roots: Mapping[str, Path] = field(default_factory=dict)
 
 
 def desired(
@@ -79,11 +84,18 @@ def desired(
     """All exports that `nodes` need, by path; `shared` are directories that all of them may write to."""
     users: dict[Path, set[IPv4Address]] = defaultdict(set)
     everybody: set[IPv4Address] = set()
+    own: dict[str, IPv4Address] = {}
     for node in nodes:
         everybody.add(node.address)
+        own[node.machine_id] = node.address
         for path in _needed(node, generations, nodes_dir, common_dir):
             users[path].add(node.address)
     exports = [Export(path=path, clients=_blocks(clients)) for path, clients in users.items()]
+    exports += [
+        Export(path=root, clients=_blocks([address]), read_only=False, mounted=True)
+        for machine_id, address in own.items()
+        if (root := generations.roots.get(machine_id))
+    ]
     if everybody:
         blocks = _blocks(everybody)
         exports += [Export(path=path, clients=blocks, read_only=False, root_squash=True) for path in shared]

@@ -33,11 +33,12 @@ def look(
     store: ImageStore,
     nodes: Iterable[Node],
     booted: Mapping[str, Booted],
-    failed: Collection[str] = (),
+    failed: Collection[str] | None = (),
 ) -> Difference:
     """What has to be done for the registry's nodes. Changes nothing. Raises HostError.
 
-    What is in `failed` (machine-ids) isn't mounted, and isn't served unless it is mounted already.
+    What is in `failed` (machine-ids) isn't mounted, and isn't served unless it is mounted already. Where
+    `failed` is None nothing can be done about any of them from here, and nothing is to be done.
     """
     roots = Roots(config.roots_dir)
     needed = users(nodes, booted)
@@ -46,7 +47,7 @@ def look(
     images = {node.image for node in needed.values() if node.image}
     current = {image: number for image in images if (number := store.current_number(image)) is not None}
     overs: set[Over] = {*current.items(), *(root.over for root in kept.values() if root.over)}
-    return difference(
+    found = difference(
         needed,
         Present(
             kept=kept,
@@ -56,8 +57,9 @@ def look(
             defaults=mounting.defaults(),
         ),
         config.roots_dir,
-        failed,
+        needed if failed is None else failed,
     )
+    return replace(found, after=()) if failed is None else found
 
 
 def carry_out(change: RootChange, config: Config) -> tuple[str, ...]:
