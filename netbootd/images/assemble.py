@@ -54,7 +54,9 @@ def publish(  # noqa: PLR0913 (what a generation remembers of its making, each b
         progress("mending what keeps it from network booting", 0, None)
         remarks = (*remarks, *mend.mend(root))
         progress("making the initrd", 0, None)
-        report = initrd.build(root, kernel.release, staging.boot / "initrd")
+        report = initrd.build(
+            root, kernel.release, staging.boot / "initrd", built_in=kernels.built_in(root, kernel)
+        )
         _copy_boot_files(root, kernel, staging.boot)
         plain = plain_kernel.put(staging.boot / "vmlinuz", architecture)
         board = boards.collect(root, kernel, architecture, staging.boot)

@@ -12,12 +12,11 @@ import gzip
 import os
 import re
 import shutil
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from netbootd.images import edit
+from netbootd.images import edit, kernel_file
 from netbootd.images.kernels import Kernel
 from netbootd.images.rooted import resolve
 
@@ -27,7 +26,6 @@ _PACKAGE = "/usr/lib/raspi-firmware"
 _START = ("bootcode.bin", "start*.elf", "fixup*.dat")
 _BESIDE = ("dt-blob.bin", "armstub*.bin", "pieeprom.*", "vl805.*", "recovery.bin")
 _LARGEST = 64 << 20
-_LARGEST_KERNEL = 256 << 20
 
 _UPSTREAM = {
     "bcm2709-rpi-2-b.dtb": "bcm2836-rpi-2-b.dtb",
@@ -137,33 +135,17 @@ def _put_kernel(kernel: Path, copied: Path, target: Path) -> tuple[int, tuple[st
     is a third: a Pi 3 asks for blocks of 512 octets and counts them in 16 bits, so 32 MiB are its most.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    content = kernel.read_bytes() if kernel.stat().st_size <= _LARGEST_KERNEL else b""
-    if content[4:8] == b"zimg":
-        # EFI zboot (drivers/firmware/efi/libstub/zboot-header.S): where what it carries begins, its length.
-        if content[0x18:0x1C] != b"gzip":
-            os.link(copied, target)
-            packing = content[0x18:0x20].rstrip(b"\0").decode("ascii", "replace")
-            return 64, (f"a Raspberry Pi can't boot this kernel: it is an EFI program packed by {packing!a}",)
-        start, length = (int.from_bytes(content[i : i + 4], "little") for i in (8, 12))
-        target.write_bytes(content[start : start + length])
-        return 64, ()
-    if _is_image(content):
+    content = kernel.read_bytes() if kernel.stat().st_size <= kernel_file.LARGEST else b""
+    inner = b"" if kernel_file.is_image(content) else kernel_file.unwrapped(content)
+    if kernel_file.is_image(content) or (content[4:8] == b"zimg" and inner):
         with target.open("wb") as file, gzip.GzipFile("", "wb", 6, file, mtime=0) as packed:
-            packed.write(content)
+            packed.write(inner or content)
         return 64, ()
     os.link(copied, target)
-    return (64 if content[:2] == b"\x1f\x8b" and _is_image(_beginning(content)) else 32), ()
-
-
-def _is_image(content: bytes) -> bool:
-    return content[0x38:0x3C] == b"ARM\x64"
-
-
-def _beginning(content: bytes) -> bytes:
-    try:
-        return zlib.decompressobj(wbits=31).decompress(content, 4096)
-    except zlib.error:
-        return b""
+    if content[4:8] == b"zimg":
+        packing = content[0x18:0x20].rstrip(b"\0").decode("ascii", "replace")
+        return 64, (f"a Raspberry Pi can't boot this kernel: it is an EFI program packed by {packing!a}",)
+    return (64 if kernel_file.is_image(inner) else 32), ()
 
 
 # The image's own config.txt

@@ -51,8 +51,11 @@ def build(
     extra_modules: Iterable[str] = (),
     fast_cards: bool = True,
     firmware_limit: int = FIRMWARE_LIMIT,
+    built_in: frozenset[str] = frozenset(),
 ) -> InitrdReport:
     """Write the small initrd for the kernel `release` of the image whose / is `root` to `out`, by rename.
+
+    `built_in`: what the kernel says of itself that it has (kernel_file.options_of), where it does.
 
     `extra_modules` are loaded for whatever hardware asks for them, as the others. Without `fast_cards` the
     drivers of 10 Gbit/s cards stay out: 4.0 MB instead of 5.9 for Debian 12.
@@ -67,7 +70,8 @@ def build(
             "no busybox in the image: a node that fails before its root is there says so on its console only"
         )
     tree = ModuleTree.of(root, release)
-    selection = select(root, release, tree, extra_modules, fast_cards=fast_cards)
+    options = built_in or builtin_options(root, release)
+    selection = select(root, release, tree, extra_modules, fast_cards=fast_cards, options=options)
     names = selection.names
     asked = [blob for name in names for blob in tree.get(name).firmware]
     firmware, left_out = within_limit(find_firmware(root, release, asked), firmware_limit)
@@ -89,7 +93,7 @@ def build(
         archive.file(f"usr/lib/firmware/{path}", content)
 
     plain = archive.to_bytes()
-    data, compression = _compressed(plain, builtin_options(root, release))
+    data, compression = _compressed(plain, options)
     _write(out, data)
     return InitrdReport(
         path=out,

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from netbootd.errors import UserError
-from netbootd.images import checksums, kernels
+from netbootd.images import checksums, kernel_file
 from netbootd.images.checksums import Checksum
 from netbootd.images.disks import mounted
 from netbootd.images.disks.elevator import DiskError, Elevator
@@ -146,7 +146,7 @@ def _bring_kernel(file: BinaryIO, there: Mapping[str, Extent], root: Path) -> It
         if there[name].size > _LARGEST_KERNEL:
             continue
         content = _read(file, there[name])
-        release = kernels.release_of(content)
+        release = kernel_file.release_of(content)
         if release is None or resolve(root, f"/lib/modules/{release}") is None:
             continue
         target = boot / f"vmlinuz-{release}"

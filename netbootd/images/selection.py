@@ -7,7 +7,7 @@ from pathlib import Path
 from netbootd.errors import UserError
 from netbootd.images import cards
 from netbootd.images.firmware import lacking
-from netbootd.images.kernel_modules import ModuleTree, builtin_options
+from netbootd.images.kernel_modules import ModuleTree
 
 _PCS = (3, 62)
 """e_machine of i386 and x86-64: their cards are on PCI or USB."""
@@ -30,9 +30,17 @@ class Selection:
 
 
 def select(
-    root: Path, release: str, tree: ModuleTree, extra: Iterable[str], *, fast_cards: bool
+    root: Path,
+    release: str,
+    tree: ModuleTree,
+    extra: Iterable[str],
+    *,
+    fast_cards: bool,
+    options: frozenset[str],
 ) -> Selection:
     """The drivers of cards.py that the image has, `extra` ones, NFS and overlayfs, with all that they need.
+
+    `options`: what is known to be built into the kernel, empty where nothing is.
 
     Raises UserError for an `extra` module that isn't there, and when NFS or overlayfs is neither a module nor
     built in.
@@ -41,7 +49,7 @@ def select(
     unknown = [name for name in extra if name not in tree and name.replace("-", "_") not in tree.builtin]
     if unknown:
         raise UserError(f"the kernel {release} of the image has no module {', '.join(unknown)}")
-    remarks = _check_file_systems(root, release, tree)
+    remarks = _check_file_systems(release, tree, options)
     support = tree.under(cards.SUPPORT_DIRECTORIES) if tree.machine not in _PCS else []
     drivers = [name for name in tree.present([*_wanted(tree, fast_cards), *support]) if name not in extra]
     hungry = {name: tree.get(name).firmware for name in cards.NOTHING_WITHOUT_FIRMWARE if name in drivers}
@@ -78,8 +86,7 @@ def _wanted(tree: ModuleTree, fast_cards: bool) -> list[str]:
     ]
 
 
-def _check_file_systems(root: Path, release: str, tree: ModuleTree) -> list[str]:
-    options = builtin_options(root, release)
+def _check_file_systems(release: str, tree: ModuleTree, options: frozenset[str]) -> list[str]:
     lacks = [
         (name, option)
         for name, option in _REQUIRED

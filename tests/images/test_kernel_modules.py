@@ -157,7 +157,7 @@ def test_the_orders_of_a_real_kernel_agree_with_modules_dep(debian: tuple[Path, 
     for line in (root / f"lib/modules/{release}/modules.dep").read_text().splitlines():
         path, _, rest = line.partition(":")
         needed[_name(path)] = {_name(word) for word in rest.split()}
-    selection = select(root, release, tree, [], fast_cards=True)
+    selection = select(root, release, tree, [], fast_cards=True, options=builtin_options(root, release))
     assert {"virtio_net", "e1000e", "r8169", "mlx5_core", "nfsv4", "overlay"} <= set(selection.names)
     for name, order in selection.orders.items():
         assert needed[name] <= set(order), name
@@ -172,7 +172,7 @@ def test_real_devices_get_the_drivers_that_modprobe_would_give_them(
 ) -> None:
     root, release = debian
     tree = ModuleTree.of(root, release)
-    names = select(root, release, tree, [], fast_cards=True).names
+    names = select(root, release, tree, [], fast_cards=True, options=builtin_options(root, release)).names
     tables = driver_tables.alias_tables({n: tree.get(n).aliases for n in names}, frozenset(cards.USB_HOSTS))
     script = "".join(tables.values()) + (
         'for each; do drivers= later=; bus=${each%%:*}; "match_$bus" "$each"; echo "$drivers $later"; done'
