@@ -72,6 +72,7 @@ def test_all_that_is_put_in_place_is_taken_away_again_and_the_state_is_kept(inst
         "usr/local/lib/systemd/system/netbootd-apply.path",
         "usr/local/lib/systemd/system/netbootd-apply.service",
         "usr/local/lib/systemd/system/netbootd-ganesha.service",
+        "usr/local/lib/systemd/system/netbootd-roots.service",
         "usr/local/lib/systemd/system/netbootd.service",
         "usr/local/lib/sysusers.d/netbootd.conf",
         "usr/local/lib/tmpfiles.d/netbootd.conf",

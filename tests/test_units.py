@@ -35,6 +35,7 @@ def test_systemd_finds_nothing_to_complain_about(tmp_path: Path) -> None:
         "netbootd-apply.path",
         "netbootd-apply.service",
         "netbootd-ganesha.service",
+        "netbootd-roots.service",
         "netbootd.service",
     ]
     for name in names:
@@ -50,7 +51,8 @@ def test_systemd_finds_nothing_to_complain_about(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "worst"),
     # Root's part is root, and reads the admin's own exports with names to look up in them.
-    [("netbootd.service", 2.0), ("netbootd-apply.service", 2.5)],
+    # And what mounts may not have a view of the file systems of its own.
+    [("netbootd.service", 2.0), ("netbootd-apply.service", 2.5), ("netbootd-roots.service", 4.6)],
 )
 def test_the_sandbox_is_scored_as_safe(name: str, worst: float) -> None:
     done = subprocess.run(
@@ -121,7 +123,7 @@ def test_roots_part_may_write_all_that_the_configuration_names_and_no_image() ->
     ):
         assert any(path.is_relative_to(allowed) for allowed in writable), path
     assert Path("/etc") not in writable
-    assert protected == [config.images_dir]
+    assert protected == [config.images_dir, config.roots_dir]
 
 
 def test_ganesha_serves_what_apply_writes_under_the_process_id_that_apply_tells() -> None:

@@ -25,7 +25,8 @@ case $PREFIX in
 *) LIB=/etc ;;
 esac
 UNITS=$LIB/systemd/system
-UNIT_NAMES='netbootd.service netbootd-apply.path netbootd-apply.service netbootd-ganesha.service'
+UNIT_NAMES='netbootd.service netbootd-apply.path netbootd-apply.service netbootd-roots.service
+netbootd-ganesha.service'
 BASH_COMPLETION=$SHARE/bash-completion/completions/netbootctl
 ZSH_COMPLETION=$SHARE/zsh/site-functions/_netbootctl
 FISH_COMPLETION=/etc/fish/completions/netbootctl.fish # under /usr/local fish looks in a desktop only

@@ -6,7 +6,8 @@ forget.
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -16,16 +17,25 @@ from netbootd.ctl.options import Json
 from netbootd.ctl.progress import shown
 from netbootd.ctl.tables import print_json, say, warn
 from netbootd.errors import BrokenTemplateError, HostError, NetbootdError
-from netbootd.files.apply import carry_out, plan, undo
+from netbootd.files.apply import carry_out, plan, plan_roots, undo
 from netbootd.files.change import Change, ChangeFile, ChangeTree, MakeKey, Plan, Reload, RemoveKey
 from netbootd.files.tree import Action, Step
 from netbootd.files.wanted import Inputs
 from netbootd.render import Renderer
+from netbootd.roots.desired import Discard, MountRoot, UnmountRoot
 
 app = typer.Typer()
 
 MANY = 200
 """Changes from which on their progress is shown."""
+_COUNTED: dict[type[Change], tuple[str, str]] = {
+    MakeKey: ("key", "keys"),
+    RemoveKey: ("old key removed", "old keys removed"),
+    MountRoot: ("persistent root mounted", "persistent roots mounted"),
+    UnmountRoot: ("persistent root unmounted", "persistent roots unmounted"),
+    Discard: ("persistent root discarded", "persistent roots discarded"),
+}
+"""One and many."""
 
 
 @app.command(help="Bring node files, exports and the head node's own files up to date.")
@@ -37,11 +47,28 @@ def apply(
         bool, typer.Option("--undo", help="Take the block out of the head node's own files, and the exports.")
     ] = False,
     as_json: Json = False,
+    without_roots: Annotated[
+        bool,
+        typer.Option("--without-roots", hidden=True, help="Mount no persistent roots: another does that."),
+    ] = False,
+    only_roots: Annotated[
+        bool, typer.Option("--only-roots", hidden=True, help="Mount and unmount persistent roots only.")
+    ] = False,
+    then: Annotated[
+        Path | None,
+        typer.Option(hidden=True, help="A file to make where something was mounted that isn't exported."),
+    ] = None,
 ) -> None:
-    """Carry out the difference between what must be there and what is there."""
+    """Carry out the difference between what must be there and what is there.
+
+    The hidden options are for units/: netbootd-apply.service may not mount, netbootd-roots.service just that.
+    """
     head = Head.of(ctx)
-    with planned(head, taking_out=undo_) as wanted:
+    with planned(head, taking_out=undo_, without_roots=without_roots, only_roots=only_roots) as wanted:
         done = wanted if dry_run else _carried_out(wanted)
+    if then is not None and any(isinstance(change, MountRoot) for change in done.changes):
+        with suppress(OSError):  # netbootd makes its directory, and asks by itself when it starts
+            then.touch()
     if as_json:
         said = {"warnings": list(done.warnings), "faults": list(done.faults)}
         print_json({"changes": [str(c) for c in done.changes], **said})
@@ -56,7 +83,9 @@ def apply(
 
 
 @contextmanager
-def planned(head: Head, *, taking_out: bool = False) -> Iterator[Plan]:
+def planned(
+    head: Head, *, taking_out: bool = False, without_roots: bool = False, only_roots: bool = False
+) -> Iterator[Plan]:
     """What differs, with the registry open until the block ends. Raises NetbootdError."""
     if taking_out:
         yield undo(head.config)
@@ -68,8 +97,9 @@ def planned(head: Head, *, taking_out: bool = False) -> Iterator[Plan]:
             store=head.images,
             networks=head.networks,
             renderer=Renderer(head.config.template_dir),
+            unmountable=None if without_roots else frozenset(),
         )
-        yield plan(inputs)
+        yield plan_roots(inputs) if only_roots else plan(inputs)
 
 
 def applied(head: Head, done: str) -> None:
@@ -122,19 +152,15 @@ def _summary(changes: Sequence[Change], how: str = "applied") -> str:
     words = [f"{count} {one if count == 1 else many}" for (one, many), count in counts.items()]
     words += [str(change.path) for change in changes if isinstance(change, ChangeFile)]
     words += ["NFS server told" for change in changes if isinstance(change, Reload)]
-    return f"{how}: {', '.join(words)}"
+    return f"{how}: {', '.join(dict.fromkeys(words))}"
 
 
 def _kind(change: Change) -> tuple[str, str] | None:
     """What is counted of it, one and many; None for what is named, and for directories."""
     match change:
-        case MakeKey():
-            return "key", "keys"
-        case RemoveKey():
-            return "old key removed", "old keys removed"
         case ChangeTree(step=Step(action=Action.REMOVE)):
             return "removal", "removals"
         case ChangeTree(step=Step(action=Action.WRITE | Action.LINK)):
             return "node file", "node files"
         case _:
-            return None
+            return _COUNTED.get(type(change))

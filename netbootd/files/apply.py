@@ -75,8 +75,32 @@ def plan(inputs: Inputs) -> Plan:
     )
 
 
+def plan_roots(inputs: Inputs) -> Plan:
+    """What differs of persistent roots alone: nothing that is exported is unmounted. Raises as `plan`.
+
+    For who may mount and nothing else; `plan` with `unmountable` None is for who may do all but that.
+    """
+    config = inputs.config
+    stamp = _stamp(inputs)
+    found = applying.look(
+        config, inputs.store, inputs.registry.nodes(), inputs.registry.booted(), inputs.unmountable
+    )
+    exported = (read_file(exports_file(config)) or b"").decode(errors="replace")
+    idle = [
+        change for change in found.after if change.path.relative_to(config.roots_dir).parts[0] not in exported
+    ]
+    return Plan(
+        config=config,
+        changes=(*found.before, *idle),
+        warnings=found.warnings,
+        only_roots=True,
+        inputs=inputs,
+        stamp=stamp,
+    )
+
+
 def undo(config: Config) -> Plan:
-    """What takes apply's work out of the head node's own files; the state directory stays as it is."""
+    """What takes apply's work out of the head node; what is in the state directory stays as it is."""
     changes: list[Change] = []
     for path in (config.hosts.hosts_file, config.hosts.known_hosts_file):
         text = read_file(path)
@@ -87,6 +111,7 @@ def undo(config: Config) -> Plan:
     if read_file(config.hosts.chrony_file) is not None:
         changes += [ChangeFile(config.hosts.chrony_file, None), Restart(config.hosts.chrony_file, "")]
     changes += [*_no_exports(config, kernel=True), *_no_exports(config, kernel=False)]
+    changes += applying.unmounts(config)
     return Plan(config=config, changes=tuple(changes))
 
 
@@ -103,7 +128,8 @@ def carry_out(plan: Plan, tell: Callable[[Change], None] = lambda _: None) -> Pl
     with _locked(plan) as lock:
         current = plan if plan.inputs and plan.stamp == _stamp(plan.inputs) else _again(plan)
         KeyStore(plan.config.keys_dir).clean()
-        applying.clean(plan.config)
+        if plan.inputs and plan.inputs.unmountable is not None:
+            applying.clean(plan.config)
         while True:
             # Files hold keys, and roots are exported where they are mounted: after those the rest is known.
             first = [change for change in current.changes if isinstance(change, MakeKey | Make | MountRoot)]
@@ -262,7 +288,7 @@ def _again(plan: Plan, failed: Iterable[str] = ()) -> Plan:
     inputs = plan.inputs
     if inputs.unmountable is not None:
         inputs = replace(inputs, unmountable=inputs.unmountable.union(failed))
-    return _plan(inputs)
+    return plan_roots(inputs) if plan.only_roots else _plan(inputs)
 
 
 _plan = plan

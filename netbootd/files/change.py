@@ -139,6 +139,8 @@ class Plan:
     warnings: tuple[str, ...] = ()
     faults: tuple[str, ...] = ()
     """A line for each broken template; what it makes is left as it is."""
+    only_roots: bool = False
+    """Whether nothing but persistent roots is looked at."""
     inputs: Inputs | None = None
     """What it was computed from; None for `undo`."""
     stamp: Stamp | None = None

@@ -20,6 +20,7 @@ from netbootd.roots.desired import (
     Present,
     UnmountRoot,
     difference,
+    superfluous,
     users,
 )
 from netbootd.roots.layout import Roots
@@ -77,6 +78,12 @@ def carry_out(change: RootChange, config: Config) -> tuple[str, ...]:
         case Discard(path):
             keeping.discard(roots, path.name)
     return ()
+
+
+def unmounts(config: Config) -> list[UnmountRoot]:
+    """What unmounts all roots, whoever needs them."""
+    mounts = _as_configured(mounting.mounts(), config.roots_dir)
+    return list(superfluous(mounts, config.roots_dir, ()))
 
 
 def clean(config: Config) -> None:

@@ -5,7 +5,7 @@ one until it is reset. It is mounted for nodes whose root mode is persistent, an
 on theirs; what nobody uses any more is unmounted and kept, because it holds what a node changed.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -121,7 +121,6 @@ def difference(
     What is in `failed` (machine-ids) was tried just now and isn't tried again.
     """
     before: list[Make | MountRoot] = []
-    after: list[UnmountRoot | Discard] = []
     serving: dict[str, Path] = {}
     warnings: list[str] = []
     for machine_id, node in sorted(needed.items()):
@@ -149,17 +148,24 @@ def difference(
             before.append(Make(directory / machine_id, machine_id, over, overlay.lower))
         before.append(MountRoot(machine_id, overlay))
         serving[machine_id] = overlay.point
-    after += [
-        UnmountRoot(mount.point)
-        for mount in reversed(present.mounts)  # what lies on top of another goes first
-        if directory in mount.point.parents and mount.point not in serving.values()
-    ]
-    after += [
+    discarded = [
         Discard(directory / machine_id)
         for machine_id, kept in sorted(present.kept.items())
         if kept.resetting or (kept.empty and machine_id not in needed)
     ]
-    return Difference(before=tuple(before), after=tuple(after), serving=serving, warnings=tuple(warnings))
+    return Difference(
+        before=tuple(before),
+        after=(*superfluous(present.mounts, directory, serving.values()), *discarded),
+        serving=serving,
+        warnings=tuple(warnings),
+    )
+
+
+def superfluous(mounts: Iterable[Mount], directory: Path, needed: Collection[Path]) -> Iterator[UnmountRoot]:
+    """What unmounts all that is mounted below `directory`, but for what is `needed`."""
+    for mount in reversed(list(mounts)):  # what lies on top of another goes first
+        if directory in mount.point.parents and mount.point not in needed:
+            yield UnmountRoot(mount.point)
 
 
 def overlay_of(directory: Path, machine_id: str, lower: Path) -> Overlay:

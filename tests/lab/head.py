@@ -59,7 +59,10 @@ class HeadNode:
     def prepare(self) -> None:
         """A clean head node: configuration written, nodes and logs of the last time gone, images kept."""
         self.directory.mkdir(parents=True, exist_ok=True)
-        for old in (self.logs, *(self.state / part for part in ("registry", "nodes", "common", "keys"))):
+        for old in (
+            self.logs,
+            *(self.state / part for part in ("registry", "nodes", "common", "keys", "roots")),
+        ):
             shutil.rmtree(old, ignore_errors=True)
         self.logs.mkdir()
         self.config.write_text(_CONFIG.format(directory=self.directory, home=HOME, bridge=BRIDGE))
