@@ -23,7 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "node": ("node", "Register machines and see who they are."),
     "profile": ("profile", "Settings that nodes share."),
     "export": ("export", "Write the whole registry as YAML or CSV."),
-    "import": ("import_", "Register what a file names: YAML, CSV, dnsmasq.conf, dhcpd.conf, ethers."),
+    "import": ("import_", "Register what a file names: YAML, CSV, or dnsmasq's, ISC dhcpd's, Kea's."),
     "status": ("status", "How far each node has come, and what is missing."),
     "why": ("why", "Follow a machine's last boot: where it stopped, and what to check."),
     "explain": ("explain", "What a machine would be told, file by file, without a packet on the wire."),

@@ -44,7 +44,9 @@ def import_(  # noqa: PLR0913 (each is an option of the command)
     yes: Annotated[bool, typer.Option("--yes", help="Remove without asking.")] = False,
     hosts: Annotated[
         str,
-        typer.Option("--hosts", metavar="FILE", help="Names and addresses beside dnsmasq, dhcpd or ethers."),
+        typer.Option(
+            "--hosts", metavar="FILE", help="Names and addresses beside another server's file or ethers."
+        ),
     ] = HOSTS,
     image: Annotated[
         str | None,
@@ -57,7 +59,10 @@ def import_(  # noqa: PLR0913 (each is an option of the command)
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="With --dry-run, for programs.")] = False,
 ) -> None:
-    """Register what a file names: YAML or CSV of `export`, dnsmasq.conf, ISC dhcpd.conf, /etc/ethers.
+    """Register what a file names: YAML or CSV of `export`, or what another DHCP server has.
+
+    Of dnsmasq.conf, ISC dhcpd.conf, kea-dhcp4.conf and /etc/ethers it takes what has a place here, and tells
+    of the rest, line by line.
 
     What the file names is added or changed, the rest stays; all of it, or nothing. Columns of a CSV: name,
     macs, address, profile, image, root and so on as `export` writes them; most are optional.

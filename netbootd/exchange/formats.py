@@ -3,16 +3,17 @@
 import re
 
 from netbootd.errors import UserError
-from netbootd.exchange import csv_file, dhcpd, dnsmasq, ethers, yaml_file
+from netbootd.exchange import csv_file, dhcpd, dnsmasq, ethers, kea, yaml_file
 from netbootd.exchange.described import Described, Files
 
 OURS = ("yaml", "csv")
 """What `export` writes."""
-FORMATS = (*OURS, "dnsmasq", "dhcpd", "ethers")
+FORMATS = (*OURS, "dnsmasq", "dhcpd", "kea", "ethers")
 _SUFFIXES = {"yaml": "yaml", "yml": "yaml", "csv": "csv", "tsv": "csv"}
-_IN_NAMES = ("dnsmasq", "dhcpd", "ethers")
+_IN_NAMES = ("dnsmasq", "dhcpd", "kea", "ethers")
 _SIGNS = (
     ("yaml", r"(?m)^(netbootd|nodes|profiles)\s*:"),
+    ("kea", r'"Dhcp4"\s*:'),
     ("dhcpd", r"(?m)^\s*(host|subnet|shared-network|group)\b[^\n;=]*(\{|$)"),
     ("dnsmasq", r"(?m)^\s*(dhcp-[a-z]+|conf-(dir|file)|read-ethers|interface|domain)\s*(=|$)"),
     ("ethers", r"(?m)^\s*[0-9A-Fa-f]{1,2}([:-][0-9A-Fa-f]{1,2}){5}[ \t]+[\w.-]+\s*$"),
@@ -49,4 +50,10 @@ def read(kind: str, text: str, name: str, files: Files, hosts_file: str | None) 
         case "dnsmasq":
             return dnsmasq.read(text, name, files, hosts_file)
     hosts = ethers.Hosts.read([files.text(hosts_file)] if hosts_file else [])
-    return dhcpd.read(text, name, files, hosts) if kind == "dhcpd" else ethers.read(text, name, hosts)
+    match kind:
+        case "dhcpd":
+            return dhcpd.read(text, name, files, hosts)
+        case "kea":
+            return kea.read(text, name, files, hosts)
+        case _:
+            return ethers.read(text, name, hosts)

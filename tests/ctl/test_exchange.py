@@ -252,6 +252,24 @@ def test_names_come_from_the_hosts_file_that_is_named(
     assert (node["name"], node["address"]) == ("n01", "10.77.0.44")
 
 
+def test_kea_s_reservations_become_nodes_and_the_rest_is_told(head: Head) -> None:
+    file = head.directory / "kea-dhcp4.conf"
+    file.write_text(
+        '{ "Dhcp4": { "valid-lifetime": 600, "hooks-libraries": [ { "library": "x.so" } ], // ours\n'
+        '"reservations": [\n'
+        f'{{ "hw-address": "{MACS[0]}", "ip-address": "10.77.0.44", "hostname": "n01",\n'
+        '  "option-data": [ { "name": "ntp-servers", "data": "10.77.0.9" } ] },\n'
+        '{ "duid": "01:02:03:04", "ip-address": "10.77.0.45", "hostname": "n02" }\n] } }\n'
+    )
+    done = head.well("import", str(file), "--hosts", os.devnull)
+    assert f"{file}:1: hooks-libraries: hooks have no place here" in done.err
+    assert f"{file}:5: reservation n02: isn't carried over: duid is given" in done.err
+    assert 'lease_time = "600s"' in done.out
+    (node,) = head.well("node", "list", "--json").json
+    assert (node["name"], node["address"]) == ("n01", "10.77.0.44")
+    assert node["dhcp_options"] == {"ntp-servers": "10.77.0.9"}
+
+
 @pytest.mark.parametrize(
     ("words", "status", "reason"),
     [

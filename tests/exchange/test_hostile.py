@@ -24,6 +24,7 @@ WORDS = [
     *("string", "integer 32", "ip-address", "include ", "conf-file=", "self", "=", "*", "&a", "*a", "|"),
     *("name", "mac", "profile", "kind", "dhcp ntp-servers", "ntp-servers", "3", "-1", "0x", "\\", "\\x", "?"),
     *("sep=", "netbootd: 1", "null", "true", "é", "²", "\0", "\r", "\x85", "\u2028", "\ufeff", "\ue000", ","),
+    *('{"Dhcp4": ', '"reservations": [', '"hw-address": ', '"data": "', "<?include ", '"?>', "/*", "*/"),
     *("%YAML 1.1\n---\n", "%YAML " + "9" * 5000, "array of ", "option:", ";", "\t"),
 ]  # fmt: skip
 SAMPLES = {
@@ -36,6 +37,11 @@ SAMPLES = {
     "dhcpd": "option x code 224 = integer 32; default-lease-time 600; group { option x 3;"
     ' host n01 { hardware ethernet 52:54:00:00:00:01; fixed-address 10.77.0.11; option host-name "n"; } }'
     " subnet 1.2.3.0 netmask 255.0.0.0 { range 1.2.3.4 1.2.3.9; }",
+    "kea": '{"Dhcp4": {"option-def": [{"name": "x", "code": 224, "type": "int32"}], "client-classes":'
+    ' [{"name": "c", "option-data": [{"name": "x", "data": "1"}]}], "subnet4": [{"subnet": "10.77.0.0/24",'
+    ' "pools": [{"pool": "10.77.0.9 - 10.77.0.11"}], "reservations": [{"hw-address": "52:54:00:00:00:01",'
+    ' "ip-address": "10.77.0.11", "hostname": "n01", "client-classes": ["c"],'
+    ' "option-data": [{"code": 6, "data": "1.2.3.4"}]}]}], # a\n// b\n/* c */ "valid-lifetime": 600}}',
     "ethers": "52:54:00:00:00:01 n01\n8:0:20:0:61:ca 10.77.0.11\n",
 }
 ODD = [

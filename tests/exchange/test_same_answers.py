@@ -1,6 +1,7 @@
-"""What is carried over is what the other server told its machines: real dnsmasq and dhcpd are asked.
+"""What is carried over is what the other server told its machines: real dnsmasq, dhcpd and Kea are asked.
 
-The server runs on the head node's bridge, and a machine sends a DISCOVER for each card of its configuration.
+The server runs on the head node's bridge, Kea on a port of it, and a machine sends a DISCOVER for each card
+of its configuration.
 """
 
 import sys
@@ -12,7 +13,7 @@ import pytest
 from netbootd.dhcp import wire
 from netbootd.dhcp.options import MessageType, Option
 from netbootd.dhcp.wire import BROADCAST_FLAG, Message
-from netbootd.exchange import dhcpd, dnsmasq
+from netbootd.exchange import dhcpd, dnsmasq, kea
 from netbootd.exchange.described import Described
 from netbootd.exchange.ethers import Hosts
 from netbootd.node import Mac
@@ -70,6 +71,38 @@ group {
   option board-color "outer";
 }
 """
+KEA = r"""
+"option-def": [
+  { "name": "color", "code": 224, "type": "string" },
+  { "name": "slots", "code": 225, "type": "uint16", "array": true },
+  { "name": "place", "code": 226, "type": "record", "record-types": "ipv4-address, int8, fqdn" },
+  { "name": "marks", "code": 227, "type": "record", "record-types": "boolean, uint8", "array": true } ],
+"client-classes": [
+  { "name": "first", "option-data": [ { "name": "color", "data": "first\\, of class" },
+                                      { "name": "domain-name", "data": "first" } ] },
+  { "name": "second", "option-data": [ { "name": "domain-name", "data": "second" },
+                                       { "name": "time-offset", "data": "60" },
+                                       { "name": "root-path", "data": "/of class, no more" } ] } ],
+"option-data": [ { "name": "domain-name", "data": "all" } ],
+"subnet4": [ { "id": 1, "subnet": "10.77.0.0/24", "pools": [ { "pool": "10.77.0.100 - 10.77.0.110" } ],
+  "option-data": [ { "name": "time-offset", "data": "-3600" } ],
+  "reservations": [
+    { "hw-address": "52:54:00:00:00:01", "ip-address": "10.77.0.11", "hostname": "n01",
+      "client-classes": [ "first", "second" ] },
+    { "hw-address": "52:54:0:0:0:2", "ip-address": "10.77.0.12", "hostname": "n02",
+      "client-classes": [ "second" ],
+      "option-data": [
+        { "name": "slots", "data": "1, 0x200" }, { "code": 226, "data": "10.77.0.9, -3, a.example" },
+        { "name": "marks", "data": "true, 1, 2" }, { "name": "domain-name", "data": " own , left out" },
+        { "name": "domain-search", "data": "a.one, b.two" }, { "name": "ip-forwarding", "data": "true" },
+        { "name": "static-routes", "data": "10.8.0.9, 10.77.0.2" },
+        { "name": "interface-mtu", "data": "9000" },
+        { "name": "routers", "data": "10.77.0.250,10.77.0.251" },
+        { "code": 121, "csv-format": false, "data": "10 0a 08 0a 4d 00 02" },
+        { "code": 228, "csv-format": false, "data": "0xabc" },
+        { "code": 229, "csv-format": false, "data": "'it''s'" },
+        { "name": "vendor-encapsulated-options", "csv-format": false, "data": "1:1:f" } ] } ] } ]
+"""
 CODES = bytes([1, 2, 3, 15, 17, 19, 26, 33, 42, 43, 100, 119, 121, 211, *range(224, 230), 252])
 
 
@@ -125,3 +158,19 @@ def test_dhcpd_tells_a_machine_what_its_node_has(lab: Lab) -> None:
     lab.start("dhcpd", words).wait_for("Server starting service")
     described = dhcpd.read(DHCPD.replace("ping-check false;", ""), "dhcpd.conf", Beside(), Hosts())
     compare(lab, described)
+
+
+@pytest.mark.needs("kea-dhcp4")
+def test_kea_tells_a_machine_what_its_node_has(lab: Lab) -> None:
+    config = lab.directory / "kea-dhcp4.conf"
+    more = (
+        '"interfaces-config": { "interfaces": [ "eth0" ] },'
+        ' "lease-database": { "type": "memfile", "persist": false },'
+        ' "loggers": [ { "name": "kea-dhcp4", "severity": "INFO",'
+        ' "output_options": [ { "output": "stdout" } ] } ]'
+    )
+    config.write_text(f'{{ "Dhcp4": {{ {more}, {KEA} }} }}')
+    where = {"KEA_LOCKFILE_DIR": str(lab.directory), "KEA_PIDFILE_DIR": str(lab.directory)}
+    server = lab.client("kea", address="10.77.0.2/24")  # Kea takes no bridge that nobody is on yet
+    server.start("kea", ["kea-dhcp4", "-c", config], env=where).wait_for("DHCP4_STARTED")
+    compare(lab, kea.read(config.read_text(), "kea-dhcp4.conf", Beside(), Hosts()))
