@@ -1,7 +1,6 @@
 """`netbootctl image`: make images, import them, and choose which generation nodes boot."""
 
 import glob
-import re
 import time
 from collections import defaultdict
 from collections.abc import Mapping
@@ -10,11 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from netbootd.ctl import image_build, image_made
 from netbootd.ctl.afterwards import bring_up_to_date
 from netbootd.ctl.head import Head, complete_images
 from netbootd.ctl.options import Json
-from netbootd.ctl.progress import shown, took
-from netbootd.ctl.tables import card, listing, local_time, say, size, warn
+from netbootd.ctl.progress import shown
+from netbootd.ctl.tables import card, listing, local_time, say, size
 from netbootd.errors import HostError, UserError
 from netbootd.image import Generation, image_name, parse_label
 from netbootd.registry import Registry
@@ -38,36 +38,12 @@ Label = Annotated[
 ]
 
 
-@app.command()
-def build(
-    ctx: typer.Context,
-    name: New,
-    *,
-    suite: Annotated[str, typer.Option("--suite", metavar="SUITE", help="Which Debian.")] = "bookworm",
-    mirror: Annotated[
-        str | None,
-        typer.Option("--mirror", metavar="URL", help="From where; else from where this machine does."),
-    ] = None,
-    package: Annotated[
-        list[str] | None, typer.Option("--package", metavar="P", help="One more package; may be repeated.")
-    ] = None,
-    architecture: Annotated[
-        str | None, typer.Option("--architecture", metavar="A", help="Of the nodes; else this machine's.")
-    ] = None,
-) -> None:
-    """Make a Debian image here, from Debian's packages."""
-    from netbootd.images.build import build as build_image  # noqa: PLC0415 (this command's alone)
-
-    head = Head.of(ctx)
-    packages = [part for text in package or [] for part in re.split(r"[,\s]+", text) if part]
-    began = time.monotonic()
-    with shown(f"building image {name} (Debian {suite})") as progress:
-        made = build_image(head.images, name, suite, mirror, packages, architecture, progress)
-    _made(head, made, began)
+app.command()(image_build.build)
+app.command()(image_build.rebuild)
 
 
 @app.command("import")
-def import_(
+def import_(  # noqa: PLR0913 (each is an option of the command)
     ctx: typer.Context,
     name: New,
     source: Annotated[
@@ -94,6 +70,15 @@ def import_(
     keyring: Annotated[
         Path | None, typer.Option("--keyring", metavar="FILE", help="The keys of those who may sign it.")
     ] = None,
+    kernel: Annotated[
+        str | None,
+        typer.Option(
+            "--kernel",
+            metavar="IMAGE\\[@GENERATION]",
+            autocompletion=complete_images,
+            help="Take this image's kernel: for containers and others that have none.",
+        ),
+    ] = None,
 ) -> None:
     """Make an image of a system that you have."""
     from netbootd.images.importer import import_image  # noqa: PLC0415 (this command's alone)
@@ -103,10 +88,13 @@ def import_(
         raise UserError("--sha256 and --checksums say the same", "give one of them")
     remarks = _signed(checksums or Path(source), signature, keyring)
     checksum = _listed_checksum(checksums, Path(source).name) if checksums is not None else None
+    lender = _lender(head, kernel) if kernel is not None else None
     began = time.monotonic()
     with shown(f"importing {source} as image {name}") as progress:
-        made = import_image(head.images, name, source, sha256, progress, checksum=checksum, remarks=remarks)
-    _made(head, made, began)
+        made = import_image(
+            head.images, name, source, sha256, progress, checksum=checksum, remarks=remarks, kernel=lender
+        )
+    image_made.tell(head, made, began)
 
 
 @app.command("list")
@@ -205,27 +193,6 @@ def remove(ctx: typer.Context, name: Label) -> None:
     bring_up_to_date(head, f"{name} removed")
 
 
-def _made(head: Head, made: Generation, began: float) -> None:
-    """Tell what came out, who gets it and who could."""
-    kernel = f"{made.architecture}, kernel {made.kernel_release}"
-    say(f"{made.label} is current: {kernel}, {size(made.size)}, in {took(began)}")
-    for remark in made.remarks:
-        say(f"  {remark}")
-    with head.registry() as registry:
-        nodes = registry.nodes()
-    if having := [node.name for node in nodes if node.image == made.image]:
-        say(f"{_some(having)} get it at their next boot")
-    elif not nodes:
-        say("next: netbootctl node add n01 --mac MAC")
-    if bare := [node.name for node in nodes if node.image is None]:
-        warn(f"{_some(bare)} have no image; `netbootctl node set NAME --image {made.image}`")
-    bring_up_to_date(head, f"{made.label} is current")
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-
-
 def _facts(made: Generation) -> dict[str, Any]:
     return {
         "label": made.label,
@@ -255,6 +222,15 @@ def _users(registry: Registry, image: str, current: int | None) -> Mapping[int, 
         users[current] |= {node.name for node in registry.nodes() if node.image == image}
         users[current] |= {f"profile {p.name}" for p in registry.profiles() if p.settings.image == image}
     return {number: sorted(names) for number, names in users.items()}
+
+
+def _lender(head: Head, label: str) -> Generation:
+    """The generation whose kernel is taken. Raises UserError where there is none of that name."""
+    name, number = parse_label(label)
+    found = head.images.current(name) if number is None else head.images.generation(name, number)
+    if found is None:
+        raise UserError(f"there is no image {label}", "`netbootctl image list` shows those there are")
+    return found
 
 
 def _listed_checksum(path: Path, name: str) -> "Checksum":

@@ -1,4 +1,4 @@
-"""Debian's archives, as apt is told about them: read from the head node's own sources, written for an image.
+"""What apt is told about archives: read from the head node's own sources, written for an image.
 
 Pure: text in, text out. Both formats of sources.list(5) are read, one-line and deb822.
 """
@@ -6,38 +6,18 @@ Pure: text in, text out. Both formats of sources.list(5) are read, one-line and 
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
-DEFAULT_MIRROR = "http://deb.debian.org/debian"
-DEFAULT_SECURITY = "http://deb.debian.org/debian-security"
-KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 ARCHITECTURES = {
     "x86_64": "amd64",
     "aarch64": "arm64",
     "armv7l": "armhf",
+    "armv6l": "armhf",
     "i686": "i386",
     "ppc64le": "ppc64el",
     "riscv64": "riscv64",
     "s390x": "s390x",
 }
-"""What uname calls a machine -> what Debian calls it."""
-KERNELS = {
-    "amd64": "linux-image-amd64",
-    "arm64": "linux-image-arm64",
-    "armhf": "linux-image-armmp",
-    "i386": "linux-image-686-pae",
-    "ppc64el": "linux-image-powerpc64le",
-    "riscv64": "linux-image-riscv64",
-    "s390x": "linux-image-s390x",
-}
-_COMPONENTS = ("main", "contrib", "non-free", "non-free-firmware")
-_ROLLING = frozenset({"sid", "unstable", "experimental"})
-"""Suites without updates and security archives of their own."""
-_MIRROR_PATHS = ("/debian", "/debian-archive/debian")
-_SECURITY_PATHS = ("/debian-security", "/debian-archive/debian-security")
-_SECURITY_HOSTS = frozenset({"security.debian.org", "security-cdn.debian.org"})
-_OTHERS_HOSTS = re.compile(r"raspberrypi|raspbian|docker|nodesource|proxmox|armbian")
-"""Others who serve packages of their own under the path /debian."""
+"""What uname calls a machine -> what Debian calls its packages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,43 +28,7 @@ class Source:
     suite: str
     components: tuple[str, ...]
     signed_by: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Archives:
-    """Where Debian's packages come from. `security` is empty where the suite has no such archive."""
-
-    mirror: str
-    security: str
-    suite: str
-    components: tuple[str, ...] = ("main",)
-
-    def sources(self) -> tuple[Source, ...]:
-        """The sources that apt is to use, the suite itself first."""
-        suites = [(self.mirror, self.suite)]
-        if self.suite not in _ROLLING:
-            suites.append((self.mirror, f"{self.suite}-updates"))
-            if self.security:
-                suites.append((self.security, f"{self.suite}-security"))
-        return tuple(Source(uri, suite, self.components, KEYRING) for uri, suite in suites)
-
-
-def archives(suite: str, machine: Iterable[Source], mirror: str | None = None) -> Archives:
-    """The archives for `suite`, as this `machine` has them; the `mirror` given replaces the main one.
-
-    Of the machine's sources only Debian's own archives count; where it has none, deb.debian.org is asked.
-    """
-    known = list(machine)
-    main = [source for source in known if _is_debian(source, _MIRROR_PATHS)]
-    security = [source for source in known if _is_security(source)]
-    components = {component for source in main for component in source.components}
-    fallback = "" if main else DEFAULT_SECURITY
-    return Archives(
-        (mirror or (main[0].uri if main else DEFAULT_MIRROR)).rstrip("/"),
-        security[0].uri if security else fallback,
-        suite,
-        tuple(c for c in _COMPONENTS if c in components) or ("main",),
-    )
+    """Paths of keyrings; several are parted by blanks."""
 
 
 def parse(text: str) -> list[Source]:
@@ -120,7 +64,8 @@ def parse_deb822(text: str) -> list[Source]:
 
 def one_line(source: Source) -> str:
     """`source` as a line of sources.list, as mmdebstrap takes it."""
-    return " ".join(("deb", source.uri, source.suite, *source.components))
+    signed = f"[signed-by={source.signed_by.replace(' ', ',')}]" if source.signed_by else ""
+    return " ".join(filter(None, ("deb", signed, source.uri, source.suite, *source.components)))
 
 
 def deb822(sources: Iterable[Source]) -> str:
@@ -142,12 +87,7 @@ def public(uri: str) -> str:
 
 def architecture(text: str) -> str | None:
     """Debian's name for an architecture given in its words or in uname's; None for an unknown one."""
-    return ARCHITECTURES.get(text, text if text in KERNELS else None)
-
-
-def uname(debian: str) -> str:
-    """What uname says on a machine of Debian's architecture `debian`."""
-    return next(machine for machine, name in ARCHITECTURES.items() if name == debian)
+    return ARCHITECTURES.get(text, text if text in ARCHITECTURES.values() else None)
 
 
 def _source(uri: str, suite: str, components: list[str], signed_by: str) -> Source:
@@ -168,19 +108,3 @@ def _fields(stanza: str) -> dict[str, str]:
             key = key.strip().lower()
             fields[key] = value.strip()
     return fields
-
-
-def _is_debian(source: Source, paths: tuple[str, ...]) -> bool:
-    """Whether Debian itself publishes what `source` names, as far as its words tell."""
-    address = urlsplit(source.uri)
-    return (
-        address.scheme in ("http", "https")
-        and any(address.path.endswith(path) for path in paths)
-        and "main" in source.components
-        and not _OTHERS_HOSTS.search(address.netloc)
-        and "debian" in (source.signed_by or "debian")
-    )
-
-
-def _is_security(source: Source) -> bool:
-    return _is_debian(source, _SECURITY_PATHS) or urlsplit(source.uri).hostname in _SECURITY_HOSTS

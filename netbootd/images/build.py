@@ -1,8 +1,9 @@
-"""`image build`: a Debian made here, from Debian's packages, by mmdebstrap.
+"""`image build`: a Debian, Ubuntu or Raspberry Pi OS made here, from its packages, by mmdebstrap.
 
-mmdebstrap runs in a mount and a process namespace of its own, as a child that can't outlive us: when it is
-stopped, in whatever way, every process of it and every mount is gone with the namespaces, and then its files
-are taken away.
+    order -> suites/ (archives, keys, kernel) -> checks -> mmdebstrap, hooks -> debian.set_up -> publish
+
+What can be known to fail is found before anything is downloaded; what fails later leaves a log and nothing
+else.
 """
 
 import os
@@ -10,63 +11,84 @@ import platform
 import re
 import shutil
 import subprocess
-from collections import deque
-from collections.abc import Sequence
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
 
 from netbootd.errors import HostError, UserError
 from netbootd.image import Generation, image_name
-from netbootd.images import apt, assemble, debian, trees
-from netbootd.images.apt import Archives, Source
-from netbootd.images.build_log import BuildLog, explanation
+from netbootd.images import apt, assemble, debian, edit, foreign, mmdebstrap, package_cache, recipe, trees
+from netbootd.images.apt import Source
+from netbootd.images.build_log import explanation
+from netbootd.images.package_cache import PackageCache
 from netbootd.images.progress import Progress, silent
+from netbootd.images.recipe import Keyring, Order, Recipe
+from netbootd.images.rooted import resolve
 from netbootd.images.store import ImageStore, Staging
+from netbootd.images.suites import choose
+from netbootd.images.suites.distribution import Distribution, Used, used
 
-_SUITE = re.compile(r"[a-z][a-z0-9.-]{1,40}")
 _PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]{1,100}")
 _MIRROR = re.compile(r"(https?|ftp|file)://?[!-~]{1,500}")
-_SOURCES_DIR = Path("/etc/apt")
-_REACHING = re.compile(r'Acquire::((https?|ftp)::\S+|Retries|Check-\S+|ForceIPv[46]|Max-FutureTime) ".+";')
 LOG_NAME = "build.log"
-_MERGED_USR = Path("/usr/share/mmdebstrap/hooks/maybe-merged-usr")
-"""Makes /bin and the like links from the start; else a package does it later, which brings all of Perl."""
-_CONTAINED = (
-    *("setpriv", "--pdeathsig", "KILL", "--"),
-    *("unshare", "--mount", "--pid", "--fork", "--kill-child=KILL", "--mount-proc", "--"),
-)
+_ARCHIVES = "var/cache/apt/archives"
+_LARGEST_STATUS = 64 << 20
+_TOOLS = (("mmdebstrap", "mmdebstrap"), ("setpriv", "util-linux"), ("unshare", "util-linux"))
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """An order that was found good: nothing of it is unknown."""
+
+    order: Order
+    distribution: Distribution
+    archives: tuple[Used, ...]
+    keys: tuple[tuple[Path, ...], ...]
+    """For each archive the keyrings of this machine that it may be signed by."""
 
 
 def build(
     store: ImageStore,
     name: str,
-    suite: str = "bookworm",
-    mirror: str | None = None,
-    packages: Sequence[str] = (),
-    architecture: str | None = None,
+    order: Order,
+    *,
+    note: str = "",
+    cache: PackageCache | None = None,
     progress: Progress = silent,
 ) -> Generation:
-    """Make a Debian `suite` the next generation of the image `name`, with `packages` beside the usual ones.
+    """Make what was ordered the next generation of the image `name`, with an admin's `note` on it.
 
-    `mirror` is a URL; without it Debian's packages come from where this machine has them from. `architecture`
-    is uname's or Debian's word, this machine's own by default. Raises UserError for what can't be built as
-    asked (unknown suite, package …), HostError where this machine can't do it. Root only.
+    Packages come from `cache` and are left there. Without mirrors in the order they come from where this
+    machine has its own. Raises UserError for what can't be built as ordered (unknown suite, package, failing
+    hook …), HostError where this machine can't do it. Root only.
     """
     image_name(name)
-    debian_architecture = _checked(suite, mirror, packages, architecture)
-    _check_host()
-    archives = apt.archives(suite, machine_sources(_SOURCES_DIR), mirror)
+    began = time.monotonic()
+    plan = _plan(order)
+    _check_host(plan)
     with store.staging(name) as staging, trees.explained(store.directory):
-        log_path = staging.directory / LOG_NAME
-        last = _mmdebstrap(staging, archives, packages, debian_architecture, progress)
-        if last is not None:
-            kept = _keep_log(log_path, store.directory, name)
-            raise explanation(last, archives, str(kept))
-        log_path.chmod(0o644)
+        sources = _make(store, staging, plan, cache, progress)
         progress("setting up", 0, None)
-        debian.set_up(staging.root, archives)
-        beside = f" with {' '.join(packages)}" if packages else ""
-        origin = f"Debian {suite} from {apt.public(archives.mirror)}{beside}"
-        return assemble.publish(store, staging, origin=origin, progress=progress)
+        debian.set_up(staging.root, plan.distribution.sources_file, _image_sources(staging.root, plan))
+        beside = f" with {' '.join(order.packages)}" if order.packages else ""
+        made = Recipe(
+            plan.order,
+            sources=tuple(sources),
+            tools=_versions(),
+            seconds=round(time.monotonic() - began),
+            installed=_installed(staging.root),
+        )
+        mirror = apt.public(plan.archives[0].url)
+        return assemble.publish(
+            store,
+            staging,
+            origin=f"{plan.distribution.label} from {mirror}{beside}",
+            progress=progress,
+            recipe=made.to_json(),
+            note=note,
+        )
 
 
 def machine_sources(directory: Path) -> list[Source]:
@@ -80,104 +102,157 @@ def machine_sources(directory: Path) -> list[Source]:
     return sources
 
 
-def _checked(suite: str, mirror: str | None, packages: Sequence[str], architecture: str | None) -> str:
-    """Debian's name of the architecture. Raises UserError for what no Debian has."""
-    if not _SUITE.fullmatch(suite):
-        raise UserError(f"{suite[:60]!r} names no Debian suite", "write bookworm, trixie or the like")
-    if mirror is not None and not _MIRROR.fullmatch(mirror):
-        raise UserError(
-            f"{mirror[:100]!r} isn't a mirror's URL", "write http://deb.debian.org/debian or the like"
-        )
-    for package in packages:
+def _plan(order: Order) -> _Plan:
+    """Raises UserError for what no distribution has, HostError where its keys are missing here."""
+    wanted = order.architecture or platform.machine()
+    architecture = apt.architecture(wanted)
+    if architecture is None:
+        known = ", ".join(dict.fromkeys(apt.ARCHITECTURES.values()))
+        raise UserError(f"there is no architecture {wanted[:40]!r}", f"there are {known}")
+    distribution = choose.distribution(order.suite, architecture)
+    for url in order.mirrors.values():
+        if not _MIRROR.fullmatch(url):
+            raise UserError(
+                f"{apt.public(url)[:100]!r} isn't a mirror's URL",
+                "write http://deb.debian.org/debian or the like",
+            )
+    for package in order.packages:
         if not _PACKAGE.fullmatch(package):
             raise UserError(f"{package[:100]!r} can't name a package", "small letters, digits, + - .")
-    wanted = architecture or platform.machine()
-    known = apt.architecture(wanted)
-    if known is None:
-        raise UserError(f"Debian has no architecture {wanted[:40]!r}", f"it has {', '.join(apt.KERNELS)}")
-    if known != apt.architecture(platform.machine()):
-        raise UserError(
-            f"this machine ({platform.machine()}) can't build for {wanted}",
-            f"build it on such a machine, or import a root file system made for {wanted}",
+    main = distribution.archives[0].name
+    mirrors = {archive or main: url for archive, url in order.mirrors.items()}
+    archives = used(distribution, machine_sources(mmdebstrap.APT_DIR), mirrors)
+    public = {archive: apt.public(url) for archive, url in mirrors.items()}
+    return _Plan(
+        replace(order, architecture=architecture, mirrors=public),
+        distribution,
+        archives,
+        tuple(_keys(archive, order.keyrings) for archive in archives),
+    )
+
+
+def _keys(used_archive: Used, given: Sequence[Keyring]) -> tuple[Path, ...]:
+    keys = used_archive.archive.keys
+    found = next((Path(file) for file in keys.files if Path(file).is_file()), None)
+    if found is None and not given:
+        raise HostError(
+            f"this machine has no key to check what {apt.public(used_archive.url)} serves", keys.remedy
         )
-    return known
+    return () if found is None else (found,)
 
 
-def _check_host() -> None:
+def _check_host(plan: _Plan) -> None:
     if os.geteuid() != 0:
         raise HostError("only root can build an image: its files belong to many users", "run it with sudo")
-    for command, package in (
-        ("mmdebstrap", "mmdebstrap"),
-        ("setpriv", "util-linux"),
-        ("unshare", "util-linux"),
-    ):
+    for command, package in _TOOLS:
         if shutil.which(command) is None:
             raise HostError(f"{command} is missing", f"apt install {package}")
+    foreign.check(plan.distribution.architecture)
 
 
-def _mmdebstrap(
+def _make(
+    store: ImageStore,
     staging: Staging,
-    archives: Archives,
-    packages: Sequence[str],
-    architecture: str,
+    plan: _Plan,
+    cache: PackageCache | None,
     progress: Progress,
-) -> deque[str] | None:
-    """Fill the staging root. None where that went well, else the last lines of what it said."""
-    included = [apt.KERNELS[architecture], *debian.PACKAGES, *packages]
-    command = [
-        *_CONTAINED,
-        *("mmdebstrap", "--verbose", "--mode=root", "--variant=apt", "--format=directory"),
-        f"--architectures={architecture}",
-        "--skip=output/dev",
-        f"--include={','.join(included)}",
-        *(f"--aptopt={option}" for option in (*debian.APT_OPTIONS, *_machine_apt_options())),
-        *(f"--dpkgopt={option}" for option in debian.DPKG_OPTIONS),
-        f"--essential-hook={debian.BEFORE_KERNEL}",
-        *([f"--hook-dir={_MERGED_USR}"] if _MERGED_USR.is_dir() else []),
-        archives.suite,
-        str(staging.root),
-        *(apt.one_line(source) for source in archives.sources()),
+) -> list[str]:
+    """Fill the staging root; returns where its packages came from. Raises UserError, HostError, OSError."""
+    given = _written_keys(staging, plan.order.keyrings)
+    lines = [
+        apt.one_line(source)
+        for archive, keys in zip(plan.archives, plan.keys, strict=True)
+        for source in archive.sources(" ".join(map(str, (*keys, *given))))
     ]
-    environment = {**os.environ, "LC_ALL": "C.UTF-8", "INITRD": "No", "DEBIAN_FRONTEND": "noninteractive"}
-    told = BuildLog(progress)
-    last: deque[str] = deque(maxlen=60)
-    with (staging.directory / LOG_NAME).open("w", encoding="utf-8", errors="replace") as log:
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            env=environment,
-            pass_fds=(staging.lock,),
-            start_new_session=True,
-        )
-        assert process.stdout is not None  # noqa: S101 - asked for
-        try:
-            for line in process.stdout:
-                log.write(line)
-                last.append(line)
-                told.line(line)
-            return last if process.wait() else None
-        finally:
-            process.kill()
-            # The end of its output is the end of every process that it had started.
-            for _ in process.stdout:
-                pass
-            process.wait()
-
-
-def _machine_apt_options() -> list[str]:
-    """How this machine's apt reaches its archives: proxies, retries, passwords, what it thinks of dates."""
-    options = [
-        f'Dir::Etc::netrc "{_SOURCES_DIR}/auth.conf"',
-        f'Dir::Etc::netrcparts "{_SOURCES_DIR}/auth.conf.d"',
-    ]
-    result = subprocess.run(
-        ["apt-config", "dump"], capture_output=True, text=True, errors="replace", check=False
+    public = [apt.one_line(source) for archive in plan.archives for source in archive.sources()]
+    public = [apt.public(line) for line in public]
+    distribution = plan.distribution
+    job = mmdebstrap.Job(
+        root=staging.root,
+        suite=distribution.suite,
+        architecture=distribution.architecture,
+        sources=tuple(lines),
+        packages=(*distribution.wanted(plan.order.packages), *debian.PACKAGES),
+        directories=distribution.directories,
+        hooks=_written_hooks(staging, plan.order),
     )
-    return options + [line.removesuffix(";") for line in result.stdout.splitlines() if _REACHING.match(line)]
+    archives = staging.root / _ARCHIVES
+    archives.mkdir(parents=True)
+    key = ""
+    if cache is not None:
+        contents = [path.read_bytes() for keys in (*plan.keys, given) for path in keys]
+        key = package_cache.key(f"{distribution.suite}-{distribution.architecture}", lines, contents)
+        progress("looking through the packages kept", 0, None)
+        cache.lend(key, archives)
+    last = mmdebstrap.run(job, staging.directory / LOG_NAME, staging.lock, progress)
+    if cache is not None:
+        cache.take(key, archives)
+    if last is not None:
+        kept = _keep_log(staging.directory / LOG_NAME, store.directory, staging.name)
+        raise explanation(last, distribution.label, apt.public(plan.archives[0].url), str(kept))
+    (staging.directory / LOG_NAME).chmod(0o644)
+    for path in (*archives.glob("*.deb"), archives / "lock", *archives.parent.glob("*.bin")):
+        path.unlink(missing_ok=True)
+    for part in ("hooks", "keys"):
+        trees.remove_tree(staging.directory / part)
+    return public
+
+
+def _written_keys(staging: Staging, keyrings: Iterable[Keyring]) -> tuple[Path, ...]:
+    directory = staging.directory / "keys"
+    directory.mkdir()
+    paths = []
+    for number, keyring in enumerate(keyrings, 1):
+        path = directory / f"{number}.gpg"
+        path.write_bytes(keyring.content)
+        path.chmod(0o644)
+        paths.append(path)
+    return tuple(paths)
+
+
+def _written_hooks(staging: Staging, order: Order) -> tuple[Path, ...]:
+    """What is run is what the recipe remembers."""
+    paths = []
+    for number, hook in enumerate(order.hooks, 1):
+        path = staging.directory / "hooks" / str(number) / hook.name
+        path.parent.mkdir(parents=True)
+        path.write_text(hook.text, encoding="utf-8")
+        path.chmod(0o700)
+        paths.append(path)
+    return tuple(paths)
+
+
+def _image_sources(root: Path, plan: _Plan) -> list[Source]:
+    """The image's own sources, with the keyrings as they lie in the image; those given go into it too."""
+    given = []
+    for keyring in plan.order.keyrings:
+        name = f"/etc/apt/keyrings/{keyring.name}.gpg"
+        path = edit.place(root, name)
+        path.write_bytes(keyring.content)
+        path.chmod(0o644)
+        given.append(name)
+    sources: list[Source] = []
+    for archive in plan.archives:
+        own = next((file for file in archive.archive.keys.files if resolve(root, file) is not None), None)
+        sources += archive.sources(" ".join(filter(None, (own, *given))))
+    return sources
+
+
+def _installed(root: Path) -> dict[str, str]:
+    path = resolve(root, "/var/lib/dpkg/status")
+    if path is None or not path.is_file() or path.stat().st_size > _LARGEST_STATUS:
+        return {}
+    return recipe.installed(path.read_text(encoding="utf-8", errors="replace"))
+
+
+def _versions() -> dict[str, str]:
+    found = {"netbootd": version("netbootd")}
+    for command in ("mmdebstrap", "apt-get"):
+        result = subprocess.run(
+            [command, "--version"], capture_output=True, text=True, errors="replace", check=False
+        )
+        found[command] = (re.findall(r"\d[\w.~+-]+", result.stdout) or ["unknown"])[0]
+    return found
 
 
 def _keep_log(log: Path, directory: Path, name: str) -> Path:

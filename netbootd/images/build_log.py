@@ -4,7 +4,6 @@ import re
 from collections.abc import Iterable
 
 from netbootd.errors import HostError, NetbootdError, UserError
-from netbootd.images.apt import Archives
 from netbootd.images.progress import Progress
 
 _UNITS = {"B": 1, "kB": 1000, "MB": 1000**2, "GB": 1000**3}
@@ -16,9 +15,18 @@ _PHASES = {
     "I: extracting archives": "unpacking the base system",
     "I: cleaning package lists": "cleaning up",
 }
+_HOOK = re.compile(r"I: running --customize-hook.*/hooks/\d+/([\w.-]+)")
 _INSTALLED = ("Unpacking ", "Setting up ")
 
+_ERROR = re.compile(r"E:|dpkg: error|mmdebstrap: ")
+
 _FAULTS: tuple[tuple[str, type[NetbootdError], str, str], ...] = (
+    (
+        r"E: command failed: .*/hooks/\d+/(?P<it>[\w.-]+)",
+        UserError,
+        "the hook {it} failed: {last}",
+        "mend the script",
+    ),
     (
         r"E: The repository '(?P<it>\S+ \S+)\S* Release' does not have a Release file",
         UserError,
@@ -28,19 +36,19 @@ _FAULTS: tuple[tuple[str, type[NetbootdError], str, str], ...] = (
     (
         r"(?:E|Err).*404 .*Not Found",
         UserError,
-        "the mirror lacks something of Debian {suite}",
+        "the mirror lacks something of {suite}",
         "check --suite and --mirror, or the sources in /etc/apt",
     ),
     (
         r"E: Unable to locate package (?P<it>\S+)",
         UserError,
-        "Debian {suite} has no package {it}",
+        "{suite} has no package {it}",
         "check --package",
     ),
     (
         r"E: Package '(?P<it>[^']+)' has no installation candidate",
         UserError,
-        "Debian {suite} has no package {it}",
+        "{suite} has no package {it}",
         "check --package",
     ),
     (
@@ -91,6 +99,8 @@ class BuildLog:
         """Take in the next line."""
         if step := next((step for start, step in _PHASES.items() if line.startswith(start)), None):
             self._begin(step, None)
+        elif match := _HOOK.match(line):
+            self._begin(f"running {match[1]}", None)
         elif match := _NEW.match(line):
             self._packages = int(match[1])
         elif match := _NEEDED.match(line):
@@ -120,15 +130,20 @@ def octets(number: str, unit: str) -> int:
     return int(float(number.replace(",", "")) * _UNITS[unit])
 
 
-def explanation(lines: Iterable[str], archives: Archives, log: str) -> NetbootdError:
-    """Why the build failed, from the last lines of its log, which is kept at `log`."""
+def explanation(lines: Iterable[str], suite: str, mirror: str, log: str) -> NetbootdError:
+    """Why the build of `suite` (Debian bookworm) failed, from the last lines of its log, kept at `log`."""
     said = [line.strip() for line in lines if line.strip()]
     for pattern, kind, message, hint in _FAULTS:
         for line in said:
             if match := re.search(pattern, line):
                 it = next((group for group in match.groupdict().values() if group), "")
-                words = message.format(it=it, suite=archives.suite, mirror=archives.mirror)
-                return kind(f"can't build Debian {archives.suite}: {words}", f"{hint} (the log: {log})")
-    errors = [line for line in said if re.match(r"E:|dpkg: error|mmdebstrap: ", line)] or said
+                words = message.format(it=it, suite=suite, mirror=mirror, last=_last_words(said))
+                return kind(f"can't build {suite}: {words}", f"{hint} (the log: {log})")
+    errors = [line for line in said if _ERROR.match(line)] or said
     last = "; ".join(errors[-3:])[:400] or "it said nothing"
-    return HostError(f"can't build Debian {archives.suite}: {last}", f"the whole log: {log}")
+    return HostError(f"can't build {suite}: {last}", f"the whole log: {log}")
+
+
+def _last_words(said: list[str]) -> str:
+    """The last that somebody else than mmdebstrap said."""
+    return next((line for line in reversed(said) if not re.match(r"[EIW]: |mmdebstrap", line)), "")[:200]

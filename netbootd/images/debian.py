@@ -1,9 +1,10 @@
-"""What a Debian made by `image build` has in it, and how it is set up to be the root of many nodes."""
+"""What an image made by `image build` has in it, and how it is set up to be the root of many nodes."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from netbootd.images import apt, edit, mend, needless, services
-from netbootd.images.apt import Archives
+from netbootd.images.apt import Source
 
 PACKAGES = (
     "systemd-sysv",
@@ -66,8 +67,11 @@ KEPT_DPKG_OPTIONS = tuple(option for option in DPKG_OPTIONS if option.startswith
 APT_OPTIONS = ('APT::Install-Recommends "false"', 'Acquire::Languages "none"')
 
 
-def set_up(root: Path, archives: Archives) -> None:
-    """Give the fresh Debian under `root` its settings, and take away what its making left. Raises OSError."""
+def set_up(root: Path, sources_file: str, sources: Iterable[Source]) -> None:
+    """Give the fresh system under `root` its settings, and take away what its making left. Raises OSError.
+
+    `sources` are where its packages come from; they get into `sources_file` of /etc/apt/sources.list.d.
+    """
     for name in (
         "/etc/hostname",
         "/etc/resolv.conf",  # the head node's, copied for the build
@@ -78,7 +82,7 @@ def set_up(root: Path, archives: Archives) -> None:
         *edit.matching(root, "/var/log", "*.log"),
     ):
         edit.remove(root, name)
-    edit.write(root, "/etc/apt/sources.list.d/debian.sources", apt.deb822(archives.sources()))
+    edit.write(root, f"/etc/apt/sources.list.d/{sources_file}", apt.deb822(sources))
     edit.write(root, "/etc/apt/apt.conf.d/90netbootd", "".join(f"{option};\n" for option in APT_OPTIONS))
     edit.write(root, "/etc/dpkg/dpkg.cfg.d/netbootd", "".join(f"{option}\n" for option in KEPT_DPKG_OPTIONS))
     for name, text in SETTINGS.items():

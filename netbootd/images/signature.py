@@ -1,16 +1,14 @@
 """Detached OpenPGP signatures, by gpgv: of the image itself, or of the list that has its checksum."""
 
-import base64
-import binascii
 import re
 import subprocess
 import tempfile
 from pathlib import Path
 
 from netbootd.errors import HostError, UserError
+from netbootd.images import openpgp
 
 _LARGEST_KEYRING = 64 << 20
-_ARMOR = re.compile(rb"-----BEGIN PGP PUBLIC KEY BLOCK-----\r?\n(.*?)-----END", re.DOTALL)
 
 
 def verify(signed: Path, signature: Path, keyring: Path) -> str:
@@ -48,23 +46,10 @@ def _binary(keyring: Path) -> bytes:
     """The keys as gpgv wants them. Raises UserError."""
     if keyring.stat().st_size > _LARGEST_KEYRING:
         raise UserError(f"{keyring} is too large for a keyring")
-    content = keyring.read_bytes()
-    blocks = _ARMOR.findall(content)
-    if not blocks:
-        return content
     try:
-        return b"".join(_dearmored(block) for block in blocks)
-    except (binascii.Error, ValueError) as error:
+        return openpgp.binary(keyring.read_bytes())
+    except ValueError as error:
         raise UserError(f"{keyring} is damaged: its keys can't be decoded", "download it again") from error
-
-
-def _dearmored(block: bytes) -> bytes:
-    """RFC 9580, section 6.2: headers, an empty line, base64, a checksum that begins with =."""
-    lines = [line.strip() for line in block.splitlines()]
-    begin = lines.index(b"") + 1 if b"" in lines else 0
-    return base64.b64decode(
-        b"".join(line for line in lines[begin:] if not line.startswith(b"=")), validate=True
-    )
 
 
 def _why(status: str) -> str:

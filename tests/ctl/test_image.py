@@ -64,7 +64,7 @@ def test_use_and_rollback_switch_what_nodes_boot(head: Head) -> None:
         (["import", "new", "/nonexistent/x.tar"], "there is no file /nonexistent/x.tar"),
         (["import", "Bad", "/etc/hostname"], "can't name an image"),
         (["build", "../x"], "can't name an image"),
-        (["build", "new", "--suite", "Bad Suite"], "names no Debian suite"),
+        (["build", "new", "--suite", "Bad Suite"], "names no suite"),
         (["build", "new", "--mirror", "nowhere"], "isn't a mirror's URL"),
         (["build", "new", "--package", "Bad_Package"], "can't name a package"),
     ],

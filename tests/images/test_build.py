@@ -12,43 +12,49 @@ import pytest
 
 from netbootd.errors import HostError, NetbootdError, UserError
 from netbootd.images import initrd, kernels
-from netbootd.images.apt import Archives
 from netbootd.images.build import build, machine_sources
 from netbootd.images.build_log import BuildLog, explanation, octets
+from netbootd.images.recipe import Order
 from netbootd.images.store import ImageStore
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: files are made for many users")
-ARCHIVES = Archives("http://mirror.example/debian", "", "bookworm")
 
 
 @pytest.mark.parametrize(
-    ("arguments", "why"),
+    ("order", "why"),
     [
-        ({"name": "Debian"}, "can't name an image"),
-        ({"suite": "--help"}, "names no Debian suite"),
-        ({"suite": "Bookworm Worm"}, "names no Debian suite"),
-        ({"mirror": "mirror.example"}, "isn't a mirror's URL"),
-        ({"mirror": "http://mirror.example/ trusted=yes"}, "isn't a mirror's URL"),
-        ({"packages": ["mpich", "rm -rf"]}, "can't name a package"),
-        ({"packages": ["a,b"]}, "can't name a package"),
-        ({"packages": ["--purge"]}, "can't name a package"),
-        ({"architecture": "vax"}, "Debian has no architecture 'vax'"),
-        ({"architecture": "s390x"}, "can't build for s390x"),
+        (Order("--help"), "names no suite"),
+        (Order("Bookworm Worm"), "names no suite"),
+        (Order(mirrors={"": "mirror.example"}), "isn't a mirror's URL"),
+        (Order(mirrors={"": "http://mirror.example/ trusted=yes"}), "isn't a mirror's URL"),
+        (Order(mirrors={"raspberrypi": "http://mirror.example/"}), "has no archive 'raspberrypi'"),
+        (Order(packages=("mpich", "rm -rf")), "can't name a package"),
+        (Order(packages=("a,b",)), "can't name a package"),
+        (Order(packages=("--purge",)), "can't name a package"),
+        (Order(architecture="vax"), "no architecture 'vax'"),
+        (Order("raspios-bookworm", "amd64"), "Raspberry Pi OS has nothing for amd64"),
     ],
 )
 def test_what_can_not_be_built_is_told_before_anything_is_done(
-    tmp_path: Path, arguments: dict[str, object], why: str
+    tmp_path: Path, order: Order, why: str
 ) -> None:
     store = ImageStore(tmp_path / "images")
     with pytest.raises(UserError, match=why):
-        build(store, **{"name": "debian", **arguments})  # type: ignore[arg-type]
+        build(store, "debian", order)
+    assert not store.directory.exists()
+
+
+def test_a_name_that_no_image_can_have_is_refused(tmp_path: Path) -> None:
+    store = ImageStore(tmp_path / "images")
+    with pytest.raises(UserError, match="can't name an image"):
+        build(store, "Debian", Order())
     assert not store.directory.exists()
 
 
 def test_without_root_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     with pytest.raises(HostError, match="only root"):
-        build(ImageStore(tmp_path / "images"), "debian")
+        build(ImageStore(tmp_path / "images"), "debian", Order())
 
 
 def test_the_machines_sources_are_read_from_both_formats(tmp_path: Path) -> None:
@@ -123,7 +129,12 @@ def test_apts_sizes_are_octets() -> None:
     ],
 )
 def test_a_failure_is_explained_and_names_the_log(log: str, kind: type[NetbootdError], says: str) -> None:
-    error = explanation(log.splitlines(), ARCHIVES, "/var/lib/netbootd/images/.logs/debian.log")
+    error = explanation(
+        log.splitlines(),
+        "Debian bookworm",
+        "http://mirror.example/debian",
+        "/var/lib/netbootd/images/.logs/debian.log",
+    )
     assert type(error) is kind
     assert says in error.message
     assert "/var/lib/netbootd/images/.logs/debian.log" in error.hint
@@ -135,7 +146,7 @@ def test_a_failure_is_explained_and_names_the_log(log: str, kind: type[NetbootdE
 def test_a_mirror_that_is_not_there_leaves_a_log_and_nothing_else(tmp_path: Path) -> None:
     store = ImageStore(tmp_path / "images")
     with pytest.raises(NetbootdError, match="can't build Debian bookworm") as raised:
-        build(store, "debian", mirror="http://127.0.0.1:9/debian")
+        build(store, "debian", Order(mirrors={"": "http://127.0.0.1:9/debian"}))
     kept = store.directory / ".logs/debian.log"
     assert str(kept) in raised.value.hint
     assert "127.0.0.1" in kept.read_text()
@@ -152,7 +163,7 @@ def test_the_machines_proxy_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("APT_CONFIG", str(settings))
     store = ImageStore(tmp_path / "images")
     with pytest.raises(NetbootdError, match="can't be reached"):
-        build(store, "debian", mirror="http://mirror.invalid/debian")
+        build(store, "debian", Order(mirrors={"": "http://mirror.invalid/debian"}))
     assert "connect to 127.0.0.1:9" in (store.directory / ".logs/debian.log").read_text()
 
 
@@ -161,9 +172,9 @@ def test_the_machines_proxy_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 @pytest.mark.needs("mmdebstrap")
 def test_killed_in_the_middle_nothing_of_it_runs_on_and_its_place_is_cleaned(tmp_path: Path) -> None:
     program = (
-        "import sys; from pathlib import Path; from netbootd.images import build, store\n"
+        "import sys; from pathlib import Path; from netbootd.images import build, recipe, store\n"
         "told = lambda step, done, total: print(step, flush=True)\n"
-        "build.build(store.ImageStore(Path(sys.argv[1])), 'debian', progress=told)\n"
+        "build.build(store.ImageStore(Path(sys.argv[1])), 'debian', recipe.Order(), progress=told)\n"
     )
     images = tmp_path / "images"
     for signal_number in (signal.SIGKILL, signal.SIGINT):
@@ -196,7 +207,9 @@ def test_killed_in_the_middle_nothing_of_it_runs_on_and_its_place_is_cleaned(tmp
 def test_a_real_debian_is_built_clean_and_bootable(tmp_path: Path) -> None:
     store = ImageStore(tmp_path / "images")
     steps: list[str] = []
-    generation = build(store, "debian", packages=["hello"], progress=lambda step, *_: steps.append(step))
+    generation = build(
+        store, "debian", Order(packages=("hello",)), progress=lambda step, *_: steps.append(step)
+    )
     root = generation.root
     assert store.current("debian") == generation
     assert generation.origin.endswith("with hello")

@@ -17,6 +17,8 @@ import pytest
 
 from netbootd.images import apt
 from netbootd.images.build import machine_sources
+from netbootd.images.suites import choose
+from netbootd.images.suites.distribution import used
 from tests.lab.alone import alone_in
 
 SUITE = "bookworm"
@@ -86,9 +88,10 @@ def fetch(directory: Path, architecture: str, *packages: str) -> None:
 
 
 def _configure(here: Path, architecture: str) -> Path:
-    archives = apt.archives(SUITE, machine_sources(Path("/etc/apt")))
+    debian = choose.distribution(SUITE, architecture)
+    source = used(debian, machine_sources(Path("/etc/apt")), {})[0].sources()[0]
     # A Raspberry Pi's start files are there.
-    source = replace(archives, components=("main", "non-free-firmware")).sources()[0]
+    source = replace(source, components=("main", "non-free-firmware"))
     (here / "sources.list").write_text(apt.one_line(source) + "\n")
     (here / "lists" / "partial").mkdir(parents=True)
     (here / "cache" / "archives" / "partial").mkdir(parents=True)

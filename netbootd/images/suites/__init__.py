@@ -1,0 +1,1 @@
+"""The suites that `image build` knows: archives, keys, kernel packages; a module for each distribution."""
