@@ -17,7 +17,7 @@ from pathlib import Path
 
 from netbootd.errors import HostError, UserError
 from netbootd.image import Generation, image_name
-from netbootd.images import assemble, checksums, containers, iso, remote, trees
+from netbootd.images import assemble, borrowed_kernel, checksums, containers, iso, modloop, remote, trees
 from netbootd.images.checksums import Checksum
 from netbootd.images.disks import disk
 from netbootd.images.progress import Progress, silent
@@ -30,7 +30,7 @@ Filled = tuple[str, tuple[str, ...]]
 """The source's checksum (empty if it has none), and what is to be remarked."""
 
 
-def import_image(
+def import_image(  # noqa: PLR0913 (how it is to be made, each by its keyword)
     store: ImageStore,
     name: str,
     source: Path | str,
@@ -39,12 +39,14 @@ def import_image(
     *,
     checksum: Checksum | None = None,
     remarks: tuple[str, ...] = (),
+    kernel: Generation | None = None,
 ) -> Generation:
     """Make `source` the next generation of `name`: a file, a directory, or a machine (ssh://USER@HOST).
 
     `sha256` is what the file's checksum must be, 64 hexadecimal digits; `checksum` one of any kind. `remarks`
-    are what else is to be remembered of it. Raises UserError for a source that
-    can't become an image (nothing is published then), HostError where this machine can't do it. Root only.
+    are what else is to be remembered of it; `kernel` is the image whose kernel it gets. Raises UserError for
+    a source that can't become an image (nothing is published then), HostError where this machine can't do it.
+    Root only.
     """
     image_name(name)
     path = Path(source)
@@ -70,6 +72,10 @@ def import_image(
     with store.staging(name) as staging:
         with trees.explained(store.directory):
             digest, more = fill(staging, progress)
+            more += modloop.unpack(staging, progress)
+            if kernel is not None:
+                progress(f"copying the kernel of {kernel.label}", 0, None)
+                more += borrowed_kernel.lay(kernel, staging.root)
         return assemble.publish(
             store, staging, origin=origin, progress=progress, remarks=(*remarks, *more), sha256=digest
         )

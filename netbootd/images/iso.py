@@ -87,6 +87,11 @@ def root_layers(there: Mapping[str, Extent], sources: str) -> list[str]:
                     f"it has several live systems: {', '.join(found[:5])}", "import one of them by itself"
                 )
             return found
+    if any(name.startswith("boot/modloop-") for name in there):
+        raise IsoError(
+            "it is Alpine's installer: packages, not a system",
+            "install Alpine on a disk, or alpine-minirootfs with linux-lts in a directory, and import that",
+        )
     raise IsoError(
         "there is no live system on it: no casper/filesystem.squashfs, live/filesystem.squashfs or the like",
         "an installer's ISO holds packages, not a system; take the live ISO, or image build",

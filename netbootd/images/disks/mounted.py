@@ -6,6 +6,7 @@ disk: one that wasn't unmounted is refused. That the kernel reads it means to tr
 everything that is mounted; ext4 and FAT, which nearly all cards have, are read without the kernel.
 """
 
+import re
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,6 +18,8 @@ from netbootd.images.source import Said, ended, program, tar_command
 
 _OPTIONS = {"xfs": ",nouuid"}
 _CANT_MOUNT = 90
+_DAMAGED = ("superblock", "wrong fs type", "needs cleaning", "nvalid argument", "nput/output")
+"""What mount(8) says where it is the file system's fault; it names the loop device all the same."""
 _SCRIPT = """
 mount=$1 kind=$2 layers=; shift 2
 # Each file system is a directory of its own in a tmpfs that nobody else sees; later ones lie over earlier.
@@ -99,12 +102,14 @@ def _cant_mount(kind: str, complaint: str) -> HostError | UserError:
             f"this machine's kernel can't read {kind}: {complaint}",
             f"modprobe {kind}, or mount it elsewhere and import the directory that it is mounted on",
         )
-    if "loop" in complaint or complaint.startswith("unshare:"):
+    damaged = any(word in complaint for word in _DAMAGED)
+    if not damaged and ("loop" in complaint or complaint.startswith("unshare:")):
         return HostError(
             f"the {kind} in it can't be mounted here: {complaint}",
             "in a container without loop devices, mount it outside and import that directory",
         )
+    why = re.sub(r"^mount: \S+: |\s*on /dev/loop\d+|; dmesg.*", "", complaint)
     return UserError(
-        f"the {kind} in it can't be mounted: {complaint}",
+        f"the {kind} in it can't be mounted: {why}",
         "is it damaged or cut short, or was it not unmounted?",
     )
