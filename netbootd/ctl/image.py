@@ -130,7 +130,14 @@ def list_(ctx: typer.Context, as_json: Json = False) -> None:
 
 
 @app.command()
-def show(ctx: typer.Context, name: Label, as_json: Json = False) -> None:
+def show(
+    ctx: typer.Context,
+    name: Label,
+    as_json: Json = False,
+    recipe: Annotated[
+        bool, typer.Option("--recipe", help="How it was built: hooks, sources, every package.")
+    ] = False,
+) -> None:
     """Show an image's generations, or everything about one of them."""
     head = Head.of(ctx)
     name, number = parse_label(name)
@@ -139,6 +146,8 @@ def show(ctx: typer.Context, name: Label, as_json: Json = False) -> None:
     with head.registry() as registry:
         users = _users(registry, name, head.images.current_number(name))
     current = head.images.current_number(name)
+    if number is None and recipe:
+        number = current
     if number is None:
         records = [
             {**_facts(made), "current": made.number == current, "used_by": users.get(made.number, [])}
@@ -151,6 +160,8 @@ def show(ctx: typer.Context, name: Label, as_json: Json = False) -> None:
     if made is None:
         numbers = ", ".join(map(str, head.images.numbers(name)))
         raise UserError(f"{name} has no generation {number}", f"it has {numbers}")
+    if recipe:
+        return image_build.show_recipe(made, as_json=as_json)
     record = {**_facts(made), "current": number == current, "used_by": users.get(number, [])}
     titles = {"generation": "generation", "current": "current", "made_shown": "made", "origin": "origin",
               "architecture": "architecture", "kernel": "kernel", "size_shown": "size", "init": "init",

@@ -12,7 +12,7 @@ import typer
 from netbootd.ctl import image_made
 from netbootd.ctl.head import Head, complete_images
 from netbootd.ctl.progress import shown
-from netbootd.ctl.tables import say
+from netbootd.ctl.tables import card, duration, print_json, say
 from netbootd.errors import UserError
 from netbootd.image import Generation, parse_label
 from netbootd.images.recipe import Hook, Keyring, Order, Recipe, differences, hook, hooks, keyring
@@ -21,7 +21,7 @@ Mirror = Annotated[
     list[str] | None,
     typer.Option(
         "--mirror",
-        metavar="\\[ARCHIVE=]URL",
+        metavar="[ARCHIVE=]URL",
         help="From where; else from where this machine does. For an archive beside the main one, with its "
         "name: security=URL, raspberrypi=URL.",
     ),
@@ -172,3 +172,37 @@ def _content(path: Path) -> bytes:
             return file.read((1 << 20) + 1)
     except OSError as error:
         raise UserError(f"can't read {path}: {error.strerror}") from None
+
+
+def show_recipe(made: Generation, *, as_json: bool) -> None:
+    """Show how `made` was built, whole: its hooks' text and every package. Raises UserError for no recipe."""
+    try:
+        recipe = Recipe.from_json(made.recipe)
+    except UserError as error:
+        raise UserError(f"{made.label}: {error.message}", error.hint) from error
+    if as_json:
+        return print_json(made.recipe)
+    order = recipe.order
+    record = {
+        "suite": order.suite,
+        "architecture": order.architecture,
+        "mirrors": [f"{name}={url}" if name else url for name, url in order.mirrors.items()],
+        "packages": list(order.packages),
+        "sources": list(recipe.sources),
+        "keyrings": [f"{keys.name}, sha256 {keys.sha256}" for keys in order.keyrings],
+        "hooks": [f"{script.name}, sha256 {script.sha256}" for script in order.hooks],
+        "tools": [f"{name} {version}" for name, version in recipe.tools.items()],
+        "took": duration(recipe.seconds),
+        "installed": f"{len(recipe.installed)} packages",
+    }
+    card(record, {title: title for title in record})
+    for script in order.hooks:
+        say("")
+        say(f"hook {script.name}:")
+        for line in script.text.splitlines():
+            say(f"  {line}")
+    say("")
+    say("installed:")
+    for package, version in recipe.installed.items():
+        say(f"  {package} {version}")
+    return None

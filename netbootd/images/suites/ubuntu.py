@@ -13,8 +13,8 @@ KNOWN = frozenset({*OLDER, "resolute", "stonking"})
 KERNELS = dict.fromkeys(("amd64", "arm64", "armhf", "ppc64el", "riscv64", "s390x"), "linux-image-generic")
 _KEYS = Keys(
     ("/usr/share/keyrings/ubuntu-archive-keyring.gpg",),
-    "apt install ubuntu-archive-keyring (Debian 13 and later) or ubuntu-keyring (Ubuntu); or fetch that "
-    "package from a machine that has it and give the file: --keyring ubuntu-archive-keyring.gpg",
+    "apt install ubuntu-keyring (Ubuntu, Debian 13 and later), or copy the file from a machine that has it "
+    "and give it: --keyring ubuntu-archive-keyring.gpg",
 )
 
 
