@@ -14,7 +14,7 @@ be looked up elsewhere is refused.
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,27 +62,47 @@ def changes(lower: Path, upper: Path) -> Iterator[Change]:
     with entries.directory(lower) as below, entries.directory(upper) as above:
         if what := _differences(".", below, above):
             yield Change(".", "changed", "directory", what)
-        yield from _changes("", below, above, _is_opaque(".", above))
+        yield from _changes("", below, above, opaque=_is_opaque(".", above))
 
 
-def merge(lower: Path, upper: Path, target: Path) -> None:
+def compared(before: Path, after: Path) -> Iterator[Change]:
+    """How the whole tree `after` differs from `before`, told as `changes` does; every file is read.
+
+    Raises OSError, UserError.
+    """
+    with entries.directory(before) as below, entries.directory(after) as above:
+        if what := _differences(".", below, above):
+            yield Change(".", "changed", "directory", what)
+        yield from _changes("", below, above, opaque=True, whole=True)
+
+
+def merge(
+    lower: Path,
+    upper: Path,
+    target: Path,
+    without: Callable[[str, bool], object] = lambda _path, _directory: False,
+) -> None:
     """Fill the empty directory `target` with `lower` as `upper` changes it.
 
     Unchanged files are hard links to those of `lower` (copies where that can't be: nothing may write to them
     in place). What comes from `upper` is copied, without overlayfs' own attributes; hard links
-    among its files are kept. Raises OSError, and UserError as `changes` does.
+    among its files are kept. Where `without` is true of a path (and whether a directory is there now), what
+    `upper` has there, and below, doesn't count. Raises OSError, and UserError as `changes` does.
     """
     with (
         entries.directory(lower) as below,
         entries.directory(upper) as above,
         entries.directory(target) as made,
     ):
-        _Merge(made).fill(below, above, made, ())
+        _Merge(made, without).fill(below, above, made, ())
         found = os.fstat(above)
         entries.dress(".", made, found, entries.lasting(entries.attributes(".", above)))
 
 
-def _changes(path: str, below: int | None, above: int, opaque: bool) -> Iterator[Change]:
+def _changes(
+    path: str, below: int | None, above: int, *, opaque: bool, whole: bool = False
+) -> Iterator[Change]:
+    """`opaque`: what isn't in `above` is gone. `whole`: so in all directories."""
     _check_depth(path)
     names = entries.names(above)
     hidden = set(entries.names(below)) - set(names) if below is not None and opaque else set()
@@ -104,7 +124,8 @@ def _changes(path: str, below: int | None, above: int, opaque: bool) -> Iterator
             yield Change(here, "changed", _type(new), what, size)
         if stat.S_ISDIR(new.st_mode):
             with _both(name, below, old, above) as (inner_below, inner_above):
-                yield from _changes(here + "/", inner_below, inner_above, _is_opaque(name, above))
+                hides = whole or _is_opaque(name, above)
+                yield from _changes(here + "/", inner_below, inner_above, opaque=hides, whole=whole)
 
 
 def _differences(name: str, below: int, above: int) -> tuple[str, ...]:
@@ -140,8 +161,9 @@ def _same_content(name: str, below: int, old: os.stat_result, above: int, new: o
 class _Merge:
     """A tree being made of two."""
 
-    def __init__(self, root: int) -> None:
+    def __init__(self, root: int, without: Callable[[str, bool], object]) -> None:
         self._root = root
+        self._without = without
         self._copied: dict[tuple[int, int], str] = {}
         """Files of the upper directory with several names: where the first of them was put."""
 
@@ -153,6 +175,8 @@ class _Merge:
         for name in sorted(names.union(below_names)):
             new = entries.status(name, above) if above is not None and name in names else None
             old = entries.status(name, below) if below is not None else None
+            if new is not None and self._without("/".join((*path, name)), stat.S_ISDIR(new.st_mode)):
+                new = None
             if new is None or above is None:
                 if old is not None and below is not None:
                     self._keep(name, below, old, made, path)
