@@ -32,6 +32,8 @@ class Head:
     """Its addresses on the networks that it serves."""
     host_keys: tuple[str, ...] = ()
     """Its public SSH host keys: type and key of each."""
+    serves_time: bool = False
+    """Whether its chrony serves time to the nodes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,7 +146,9 @@ class NodeVariables:
     """The directory that all nodes share; None where netbootd.toml names none."""
 
 
-def head(name: str, networks: Iterable[Network], host_keys: Sequence[str]) -> Head:
+def head(
+    name: str, networks: Iterable[Network], host_keys: Sequence[str], *, serves_time: bool = False
+) -> Head:
     """The head node; `name` may be a full one, as gethostname gives it."""
     label = name.partition(".")[0].lower()
     own = () if label in RESERVED_NAMES else (label,)
@@ -156,6 +160,7 @@ def head(name: str, networks: Iterable[Network], host_keys: Sequence[str]) -> He
         name=label,
         addresses=tuple(Address(address=a, names=_names(own, domain)) for a, domain in domains.items()),
         host_keys=tuple(host_keys),
+        serves_time=serves_time,
     )
 
 

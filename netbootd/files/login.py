@@ -55,6 +55,9 @@ def _run(mode: str, user: User, home: Path) -> Login:
             extra_groups=os.getgrouplist(user.name, user.gid) if root else None,
             start_new_session=True,
         )
+    except PermissionError:
+        # The service that applies by itself may become nobody else: netbootctl at a terminal does it.
+        return Login()
     except OSError as error:
         return Login(warnings=(f"nothing can be run as {user.name}: {error.strerror}",))
     with child:

@@ -27,6 +27,17 @@ _NO_LOGIN = re.compile(r".*/(nologin|false|true)")
 _HANDLE_BYTES = 128  # MAX_HANDLE_SZ
 
 
+@dataclass(frozen=True, slots=True)
+class Complaint:
+    """What of it can't be given, or is worth a word; and what mends that."""
+
+    what: str
+    mend: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.what}; {self.mend}" if self.mend else self.what
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shares:
     """What the nodes are given. `home` is the user's where it can be, `missing` has yet to be made."""
@@ -35,7 +46,7 @@ class Shares:
     home: Path | None = None
     mounts: tuple[Mount, ...] = ()
     missing: Path | None = None
-    warnings: tuple[str, ...] = ()
+    complaints: tuple[Complaint, ...] = ()
 
     @property
     def exported(self) -> tuple[Path, ...]:
@@ -45,10 +56,10 @@ class Shares:
 
 def shares(config: Config) -> Shares:
     """Look at the user and the directories that netbootd.toml names."""
-    warnings: list[str] = []
-    user = _user(config.cluster.user, warnings) if config.cluster.user else None
-    home = _home(user, config, warnings) if user else None
-    shared = _shared(config.cluster.shared, config, warnings) if config.cluster.shared else None
+    found: list[Complaint] = []
+    user = _user(config.cluster.user, found) if config.cluster.user else None
+    home = _home(user, config, found) if user else None
+    shared = _shared(config.cluster.shared, config, found) if config.cluster.shared else None
     mounts = [Mount(source=str(home), directory=user.home)] if user and home else []
     if shared:
         mounts.append(Mount(source=str(shared), directory=str(config.cluster.shared)))
@@ -57,7 +68,7 @@ def shares(config: Config) -> Shares:
         home=home,
         mounts=_outermost(mounts),
         missing=shared if shared and not shared.exists() else None,
-        warnings=tuple(warnings),
+        complaints=tuple(found),
     )
 
 
@@ -77,25 +88,28 @@ def make_shared(directory: Path, user: User | None) -> None:
 # The user
 
 
-def _user(name: str, warnings: list[str]) -> User | None:
+def _user(name: str, complaints: list[Complaint]) -> User | None:
+    def complain(what: str, mend: str) -> None:
+        complaints.append(Complaint(f"[cluster] user: {what}", mend))
+
     try:
         found = pwd.getpwnam(name)
     except KeyError:
-        warnings.append(f"[cluster] user: there is no user {name} here; `netbootctl setup --user {name}`")
+        complain(f"there is no user {name} here", f"netbootctl setup --user {name}")
         return None
     home, shell = os.path.normpath(found.pw_dir or "/"), found.pw_shell or "/bin/sh"
     if found.pw_uid == 0:
-        warnings.append(f"[cluster] user: {name} is another name of root; name a user who isn't")
+        complain(f"{name} is another name of root", "name a user who isn't")
         return None
     if not (_FIT.fullmatch(home) and _FIT.fullmatch(shell)):
         text = f"home directory {home[:80]!r} and shell {shell[:80]!r} have to be plain paths"
-        warnings.append(f"[cluster] user: {name}'s {text}; change them with usermod")
+        complain(f"{name}'s {text}", "change them with usermod")
         return None
     if found.pw_uid < FIRST_PERSON:
         text = f"{name} has the number {found.pw_uid}, which images give to services"
-        warnings.append(f"[cluster] user: {text}; better take a user with {FIRST_PERSON} or more")
+        complain(text, f"better take a user with {FIRST_PERSON} or more")
     if _NO_LOGIN.fullmatch(shell):
-        warnings.append(f"[cluster] user: {name}'s shell {shell} lets nobody in; usermod -s /bin/bash {name}")
+        complain(f"{name}'s shell {shell} lets nobody in", f"usermod -s /bin/bash {name}")
     group = _group(found)
     return User(name=name, uid=found.pw_uid, group=group, gid=found.pw_gid, home=home, shell=shell)
 
@@ -109,63 +123,77 @@ def _group(user: pwd.struct_passwd) -> str:
     return name if USER_NAME.fullmatch(name) else user.pw_name
 
 
-def _home(user: User, config: Config, warnings: list[str]) -> Path | None:
+def _home(user: User, config: Config, complaints: list[Complaint]) -> Path | None:
     what = f"{user.name}'s home directory {user.home}"
     try:
-        why = _why_not(Path(user.home), config)
-        home = Path(user.home).resolve(strict=True) if why is None else None
-        status = home.stat() if home else None
+        _check(Path(user.home), config)
+        home = Path(user.home).resolve(strict=True)
+        status = home.stat()
+        if status.st_uid != user.uid:
+            raise _Unfit(
+                f"belongs to the user with number {status.st_uid}", f"chown {user.name}: {user.home}"
+            )
     except FileNotFoundError:
         mend = f"install -d -m 700 -o {user.uid} -g {user.gid} {user.home}"
-        warnings.append(f"{what} is missing; `{mend}`, then apply again")
+        complaints.append(Complaint(f"{what} is missing", f"{mend}, then netbootctl apply"))
         return None
-    except OSError as error:
-        warnings.append(f"{what} can't be looked at: {error.strerror}")
-        return None
-    if status is not None and status.st_uid != user.uid:
-        why = f"belongs to the user with number {status.st_uid}; chown -R {user.name}: {user.home}"
-    if why or home is None or status is None:
-        warnings.append(f"{what} isn't given to the nodes: it {why}")
+    except (_Unfit, OSError) as error:
+        complaints.append(_complaint(what, error))
         return None
     if status.st_mode & 0o022:
         text = "can be written by others: ssh takes no key from it"
-        warnings.append(f"{what} {text}; chmod go-w {user.home}")
+        complaints.append(Complaint(f"{what} {text}", f"chmod go-w {user.home}"))
     return home
 
 
 # Directories
 
 
-def _shared(path: Path, config: Config, warnings: list[str]) -> Path | None:
+class _Unfit(Exception):  # noqa: N818 (no fault of ours: how a check ends that finds something)
+    """Why nodes can't mount a directory, and what mends it."""
+
+
+def _complaint(what: str, error: _Unfit | OSError) -> Complaint:
+    if isinstance(error, OSError):
+        return Complaint(f"{what} can't be looked at: {error.strerror}")
+    why, mend = error.args
+    return Complaint(f"{what} isn't given to the nodes: it {why}", mend)
+
+
+def _shared(path: Path, config: Config, complaints: list[Complaint]) -> Path | None:
     try:
-        why = _why_not(path, config)
+        _check(path, config)
         directory = path.resolve()
-        if why is None and directory.exists() and not directory.is_dir():
-            why = "is no directory"
-    except OSError as error:
-        why = f"can't be looked at: {error.strerror}"
-    if why:
-        warnings.append(f"[cluster] shared: {path} isn't given to the nodes: it {why}")
+        if directory.exists() and not directory.is_dir():
+            raise _Unfit("is no directory", "name another one")
+    except (_Unfit, OSError) as error:
+        complaints.append(_complaint(f"[cluster] shared: {path}", error))
         return None
     return directory
 
 
-def _why_not(path: Path, config: Config) -> str | None:
-    """Why nodes can't mount the directory; None where they can. Raises OSError."""
+def _check(path: Path, config: Config) -> None:
+    """Raises _Unfit for a directory that nodes can't mount; OSError."""
     # Before it is touched: a file server that is away would keep us waiting for ever.
-    if _ELSEWHERE.fullmatch(kind := _file_system(path)):
-        return f"lies on another machine ({kind}), whose files this one can't serve"
+    _check_here(path)
     real = path.resolve()
+    _check_here(real)
     if not _FIT.fullmatch(str(real)):
-        return f"leads to {str(real)[:80]!r}, which no export can name"
+        raise _Unfit(f"leads to {str(real)[:80]!r}, which no export can name", "use a plain path")
     if overlap(real, config.state_dir.resolve()):
-        return f"and state_dir, {config.state_dir}, lie one in the other"
-    if _ELSEWHERE.fullmatch(kind := _file_system(real)):
-        return f"lies on another machine ({kind}), whose files this one can't serve"
+        raise _Unfit(f"and state_dir, {config.state_dir}, lie one in the other", "keep them apart")
     there = next(each for each in (real, *real.parents) if each.exists())
+    if there != real and os.geteuid() == 0 and not os.access(there, os.W_OK):
+        # The service that applies by itself may write to no home and no /srv.
+        raise _Unfit("isn't there, and can't be made from here", "netbootctl apply at a terminal makes it")
     if not has_handles(there):
-        return f"lies on {kind or 'a file system'}, which can't be exported; ext4, xfs and btrfs can"
-    return None
+        kind = _file_system(real) or "a file system"
+        raise _Unfit(f"lies on {kind}, which can't be exported", "ext4, xfs and btrfs can")
+
+
+def _check_here(path: Path) -> None:
+    if _ELSEWHERE.fullmatch(kind := _file_system(path)):
+        raise _Unfit(f"lies on another machine ({kind})", "only that machine can serve it")
 
 
 def has_handles(path: Path) -> bool:

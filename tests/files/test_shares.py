@@ -133,10 +133,10 @@ def test_a_shared_directory_without_a_user_is_everybodys_and_one_that_is_there_s
 @pytest.mark.parametrize(
     ("prepare", "user", "said", "mounted"),
     [
-        ("true", "bob", "there is no user bob here; `netbootctl setup --user bob`", False),
+        ("true", "bob", "there is no user bob here; netbootctl setup --user bob", False),
         ("useradd -o -u 0 toor", "toor", "toor is another name of root", False),
         ("useradd -m -u 77 old", "old", "old has the number 77", True),
-        ("useradd -u 1300 bob", "bob", "home directory /home/bob is missing; `install -d", False),
+        ("useradd -u 1300 bob", "bob", "home directory /home/bob is missing; install -d", False),
         ("useradd -m -s /usr/sbin/nologin bob", "bob", "lets nobody in", True),
         ("useradd -m bob; chown root: /home/bob", "bob", "belongs to the user with number 0", False),
         ("useradd -m bob; chmod 775 /home/bob", "bob", "ssh takes no key from it", True),

@@ -1,5 +1,6 @@
 """What `doctor` looks at: a table of checks, each a function from a Context to its findings."""
 
+from netbootd.ctl.checks.cluster import cluster, time
 from netbootd.ctl.checks.finding import Check
 from netbootd.ctl.checks.firewall import firewall
 from netbootd.ctl.checks.ports import ports
@@ -23,6 +24,8 @@ CHECKS: dict[str, Check] = {
     "nodes": nodes,
     "proxy": proxied,
     "keys": keys,
+    "cluster": cluster,
+    "time": time,
     "apply": applied,
     "clock": clock,
     "dhcp": rivals,
