@@ -129,7 +129,10 @@ def what_is_known(inputs: Inputs) -> Known:
             inputs.registry.cores(),
         ),
         head=names.head(
-            inputs.head_name or socket.gethostname(), inputs.networks, _head_keys(inputs.head_keys)
+            inputs.head_name or socket.gethostname(),
+            inputs.networks,
+            _head_keys(inputs.head_keys),
+            serves_time=inputs.config.hosts.chrony_file.parent.is_dir(),
         ),
         authorized_keys=(*authorized, f"{(cluster_key or PENDING).public} {CLUSTER_KEY_COMMENT}"),
         user=shared.user,
@@ -150,7 +153,7 @@ def what_is_known(inputs: Inputs) -> Known:
         cluster_key=cluster_key,
         trees=trees,
         shares=shared,
-        warnings=(*warnings, *shared.warnings),
+        warnings=(*warnings, *map(str, shared.complaints)),
     )
 
 
