@@ -14,7 +14,7 @@ TEST_PACKAGES := $(LAB_PACKAGES) busybox udhcpc klibc-utils isc-dhcp-client isc-
                  libsystemd-dev pkg-config gcc python3-dev \
                  e2fsprogs dosfstools mtools fdisk btrfs-progs f2fs-tools xfsprogs squashfs-tools zip bzip2 lz4 \
                  skopeo xorriso qemu-system-arm qemu-efi-aarch64 pxelinux syslinux-common \
-                 grub-efi-amd64-signed shim-signed u-boot-qemu u-boot-tools
+                 grub-efi-amd64-signed shim-signed u-boot-qemu u-boot-tools chrony passwd
 
 .PHONY: help venv deps-demo deps-test demo demo-stop test clean
 
@@ -70,8 +70,8 @@ clean:
 # PREFIX=/usr/local. With DESTDIR all goes into a staging directory and nothing of this machine is touched.
 
 PREFIX ?= /usr/local
-# What a head node needs while it runs, beside an NFS server: nfs-kernel-server, or nfs-ganesha where the kernel
-# has none; NFS_SERVER="nfs-ganesha nfs-ganesha-vfs" settles it.
+# What a head node needs while it runs, beside chrony (or another time server that is there) and an NFS server:
+# nfs-kernel-server, or nfs-ganesha where the kernel has none; NFS_SERVER="nfs-ganesha nfs-ganesha-vfs" settles it.
 RUNTIME_PACKAGES := python3-venv ipxe openssh-client mmdebstrap zstd xz-utils bzip2
 INSTALL          := DESTDIR='$(DESTDIR)' PREFIX='$(PREFIX)' PYTHON='$(PYTHON)' NFS_SERVER='$(NFS_SERVER)' \
                     PACKAGES='$(RUNTIME_PACKAGES)' sh units/install.sh

@@ -120,6 +120,7 @@ def test_roots_part_may_write_all_that_the_configuration_names_and_no_image() ->
         config.hosts.hosts_file,
         config.hosts.known_hosts_file,
         config.hosts.ssh_config_file,
+        config.hosts.chrony_file,
     ):
         assert any(path.is_relative_to(allowed) for allowed in writable), path
     assert Path("/etc") not in writable
@@ -146,7 +147,7 @@ def test_the_daemon_asks_for_apply_where_the_path_unit_looks() -> None:
 def test_every_path_that_a_unit_may_write_is_made_at_installation() -> None:
     """One that isn't there at the start can't be written; without a - before it nothing starts at all."""
     made = {line.split()[1] for line in (UNITS / "tmpfiles.d/netbootd.conf").read_text().splitlines()}
-    by_others = {"/run/netbootd", "/etc/hosts", "/var/lib/nfs"}
+    by_others = {"/run/netbootd", "/etc/hosts", "/var/lib/nfs", "/etc/chrony/conf.d"}
     for name in ("netbootd.service", "netbootd-apply.service"):
         paths = " ".join(settings(name)["ReadWritePaths"]).split()
         assert {path for path in paths if not path.startswith("-")} <= made

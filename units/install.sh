@@ -61,17 +61,28 @@ nfs_server() {
     fi
 }
 
+installed() { # PACKAGE
+    [ "$(dpkg-query --show --showformat='${db:Status-Status}' "$1" 2>/dev/null)" = installed ]
+}
+
+# The nodes have their time from here. Debian has one time server at a time: who has another keeps it.
+time_server() {
+    for package in ntpsec openntpd; do
+        if installed "$package"; then return 0; fi
+    done
+    echo chrony
+}
+
 packages() {
     here || return 0
-    PACKAGES="$PACKAGES ${NFS_SERVER:-$(nfs_server)}"
+    PACKAGES="$PACKAGES ${NFS_SERVER:-$(nfs_server)} $(time_server)"
     if ! command -v dpkg-query >/dev/null; then
         say "not a Debian system; a head node needs what Debian calls: $PACKAGES"
         return 0
     fi
     missing=
     for package in $PACKAGES; do
-        [ "$(dpkg-query --show --showformat='${db:Status-Status}' "$package" 2>/dev/null)" = installed ] ||
-            missing="$missing $package"
+        installed "$package" || missing="$missing $package"
     done
     [ -n "$missing" ] || return 0
     say "installing$missing"
