@@ -25,7 +25,17 @@ def variables(given: object) -> list[Variable]:
 
 
 def meanings(kind: type) -> Mapping[str, str]:
-    """The docstrings of a dataclass's fields and properties, the first sentence of each."""
+    """The docstrings of a dataclass's fields and properties, the first sentence of each.
+
+    Those that it inherits come first.
+    """
+    found: dict[str, str] = {}
+    for each in (one for one in reversed(kind.__mro__) if is_dataclass(one)):
+        found |= _own_meanings(each)
+    return found
+
+
+def _own_meanings(kind: type) -> dict[str, str]:
     (body,) = ast.parse(dedent(inspect.getsource(kind))).body
     assert isinstance(body, ast.ClassDef)  # noqa: S101 (the source of a class is one)
     found = {}

@@ -19,11 +19,12 @@ from netbootd.ctl.head import Head, complete_nodes
 from netbootd.ctl.options import Json
 from netbootd.ctl.tables import aside, listing, print_json
 from netbootd.errors import UserError
+from netbootd.files import exporting
 from netbootd.files.cluster import Member, node_variables
 from netbootd.files.templates import COMMON, EACH, PROFILES, Source, Sources, laid, made, sources
 from netbootd.files.tree import Directory, Entry, File, Link
 from netbootd.files.trees import Trees
-from netbootd.files.wanted import Inputs, what_is_known
+from netbootd.files.wanted import Inputs, wanted, what_is_known
 from netbootd.node import Node, host_name
 from netbootd.render import Renderer
 from netbootd.shelf import HeadNode
@@ -46,9 +47,18 @@ ForNode = Annotated[
 class _Site:
     """All that a template can be rendered with."""
 
-    config: Config
+    inputs: Inputs
     view: HeadNode
     trees: Trees
+
+    @property
+    def config(self) -> Config:
+        return self.inputs.config
+
+    def nfs(self) -> tuple[str, exporting.Variables]:
+        """The NFS server's template, and what it is given. Raises UserError for what can't be exported."""
+        name = exporting.template(self.config.nfs.server)
+        return name, exporting.variables(self.inputs, wanted(self.inputs).exports)
 
     def node(self, name: str) -> tuple[Node, Member]:
         """A node, as boot scripts and as node files know it. Raises UserError."""
@@ -97,7 +107,7 @@ def _site(head: Head) -> Iterator[_Site]:
             renderer=Renderer(head.config.template_dir),
         )
         view = HeadNode(registry, head.images, head.networks, head.roots)
-        yield _Site(head.config, view, what_is_known(inputs).trees)
+        yield _Site(inputs, view, what_is_known(inputs).trees)
 
 
 @app.command("vars")
@@ -116,6 +126,7 @@ def vars_(
         ]
         if not isinstance(boot, NotFound):
             groups += [("boot", boot), ("boot/raspberrypi", own_variables(node, boot.generation))]
+        groups.append(site.nfs())
         records = [{"for": group, **asdict(each)} for group, holder in groups for each in variables(holder)]
     if not as_json:
         records = [each | {"value": _short(each["value"])} for each in records]
@@ -144,7 +155,9 @@ def show(
     ctx: typer.Context,
     path: Annotated[
         str,
-        typer.Argument(metavar="PATH", help="/etc/motd of a node; or a boot script, boot/ipxe/boot.ipxe.j2."),
+        typer.Argument(
+            metavar="PATH", help="/etc/motd of a node; or a template, boot/ipxe/boot.ipxe.j2, nfs/exports.j2."
+        ),
     ],
     node: ForNode = None,
     as_json: Json = False,
@@ -153,6 +166,8 @@ def show(
     with _site(Head.of(ctx)) as site:
         if path in site.trees.renderer.names("boot"):
             record, content = _boot_script(site, path, node)
+        elif path in site.trees.renderer.names("nfs"):
+            record, content = _exports(site, path)
         else:
             record, content = _node_file(site, path.strip("/"), node)
     if as_json:
@@ -192,8 +207,19 @@ def _boot_script(site: _Site, name: str, node_name: str | None) -> tuple[dict[st
         raise UserError(boot.reason)
     more = given(own_variables(node, boot.generation)) if name.startswith(PI) else {}
     text = site.trees.renderer.render(name, **given(boot), **more)
+    return _head_record(site, name), text.encode()
+
+
+def _exports(site: _Site, name: str) -> tuple[dict[str, Any], bytes]:
+    used, variables_ = site.nfs()
+    if name != used:
+        raise UserError(f"{name} isn't used", f"[nfs] server is {site.config.nfs.server!r}, made from {used}")
+    return _head_record(site, name), exporting.rendered(site.inputs, variables_)
+
+
+def _head_record(site: _Site, name: str) -> dict[str, Any]:
     first, *rest = map(str, site.trees.renderer.files(name))
-    return {"path": name, "what": "text", "from": first, "overrides": rest}, text.encode()
+    return {"path": name, "what": "text", "from": first, "overrides": rest}
 
 
 def _gotten(site: _Site, path: str, source: Source, member: Member) -> dict[str, Any]:

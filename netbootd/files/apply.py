@@ -15,7 +15,7 @@ from hashlib import sha256
 
 from netbootd.config import Config
 from netbootd.errors import HostError, UserError
-from netbootd.files import chrony, login
+from netbootd.files import chrony, exporting, login
 from netbootd.files import cluster as names
 from netbootd.files.block import outside, replaced
 from netbootd.files.change import (
@@ -37,7 +37,7 @@ from netbootd.files.headfile import read_file
 from netbootd.files.hostkeys import KeyStore
 from netbootd.files.tree import Action, Directory, Step, differences, keeping
 from netbootd.files.wanted import Inputs, Wanted, wanted
-from netbootd.nfs import exportfs, ganesha
+from netbootd.nfs import ganesha
 from netbootd.roots import applying
 from netbootd.roots.desired import Discard, Make, MountRoot, UnmountRoot
 
@@ -231,21 +231,9 @@ def _exports(inputs: Inputs, want: Wanted) -> tuple[list[Change], list[str]]:
     config = inputs.config
     file = exports_file(config)
     present = read_file(file)
-    kernel = config.nfs.server == "kernel"
-    servers = {network.server for network in inputs.networks}
-    all_here = len(inputs.networks) == len(config.network)
+    kernel = config.nfs.server == exporting.KERNEL
     try:
-        if kernel:
-            content = exportfs.render(inputs.renderer, want.exports)
-        else:
-            content = ganesha.render(
-                inputs.renderer,
-                want.exports,
-                file,
-                present=(present or b"").decode(errors="replace"),
-                version=config.nfs.version,
-                bind=servers.pop() if len(servers) == 1 and all_here else None,
-            )
+        content = exporting.rendered(inputs, exporting.variables(inputs, want.exports))
     except UserError as error:
         return [], [str(error)]
     # The other server may have carried the exports before.

@@ -4,21 +4,35 @@ import os
 import shutil
 import subprocess
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from netbootd.errors import HostError
-from netbootd.nfs.exports import Export
+from netbootd.nfs.exports import Export, ExportVariables
 from netbootd.render import Renderer
+from netbootd.variables import given
 
 TEMPLATE = "nfs/exports.j2"
 SECONDS = 60
 """exportfs looks host names of the admin's own exports up; a dead name server may hold it that long."""
 
 
-def render(renderer: Renderer, exports: Sequence[Export]) -> bytes:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variables:
+    """What the template is given."""
+
+    exports: tuple[ExportVariables, ...]
+    """All that is exported, by path."""
+
+
+def variables(exports: Sequence[Export]) -> Variables:
+    """Of these exports."""
+    return Variables(exports=tuple(export.variables(quoted(export.path)) for export in exports))
+
+
+def render(renderer: Renderer, variables: Variables) -> bytes:
     """The exports file. Raises UserError for a fault in the template."""
-    lines = [export.variables(quoted(export.path)) for export in exports]
-    return renderer.render(TEMPLATE, exports=lines).encode()
+    return renderer.render(TEMPLATE, **given(variables)).encode()
 
 
 def installed() -> bool:

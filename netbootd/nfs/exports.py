@@ -45,19 +45,37 @@ class Export:
         """What names this export in file handles: of the path alone, so that it outlives any restart."""
         return uuid5(_NAMESPACE, str(self.path))
 
-    def variables(self, path: str) -> dict[str, object]:
+    def variables(self, path: str) -> "ExportVariables":
         """What a template is given of it; `path` is as that server's syntax wants it written."""
-        return {
-            "path": path,
-            "clients": [
+        return ExportVariables(
+            path=path,
+            clients=tuple(
                 str(client.network_address if client.prefixlen == client.max_prefixlen else client)
                 for client in self.clients
-            ],
-            "read_only": self.read_only,
-            "root_squash": self.root_squash,
-            "mounted": self.mounted,
-            "fsid": self.fsid,
-        }
+            ),
+            read_only=self.read_only,
+            root_squash=self.root_squash,
+            mounted=self.mounted,
+            fsid=self.fsid,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportVariables:
+    """What an NFS server's template is given of each export."""
+
+    path: str
+    """The directory, as the server's own syntax has it written."""
+    clients: tuple[str, ...]
+    """Who may mount it: addresses, and blocks of them as 10.77.0.8/29."""
+    read_only: bool
+    """Whether they may read only."""
+    root_squash: bool
+    """Whether their root is nobody here; for what a root file system comes from it can't be."""
+    mounted: bool
+    """Whether something is mounted there, and nothing is to be exported while it isn't."""
+    fsid: UUID
+    """What names the export in file handles, the same for ever."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

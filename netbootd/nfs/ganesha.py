@@ -11,12 +11,14 @@ import os
 import re
 import signal
 from collections.abc import Sequence
+from dataclasses import dataclass
 from ipaddress import IPv4Address
 from pathlib import Path
 
 from netbootd.errors import HostError, UserError
-from netbootd.nfs.exports import Export, export_ids
+from netbootd.nfs.exports import Export, ExportVariables, export_ids
 from netbootd.render import Renderer
+from netbootd.variables import given
 
 TEMPLATE = "nfs/ganesha.conf.j2"
 NOTHING = b"# Written by `netbootctl apply`: netbootd has nothing to export.\n"
@@ -24,18 +26,40 @@ NOTHING = b"# Written by `netbootctl apply`: netbootd has nothing to export.\n"
 _EXPORT = re.compile(r'^\s*Export_Id = (\d{1,5});\n\s*Path = "([^"]*)";$', re.MULTILINE)
 
 
-def render(
-    renderer: Renderer,
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GaneshaExport(ExportVariables):
+    """What the template is given of each export."""
+
+    id: int
+    """Its number, from 1 to 65535; it keeps that as long as it is exported."""
+    filesystem: str
+    """Two numbers; one file system for all would let the nodes' kernels mix them up."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variables:
+    """What the template is given."""
+
+    exports: tuple[GaneshaExport, ...]
+    """All that is exported, by path."""
+    file: Path
+    """Where the configuration is kept."""
+    version: str
+    """The newest version of NFS that nodes may speak: 3, 4, 4.1 or 4.2."""
+    bind: IPv4Address | None
+    """The one address to listen on; None for all."""
+
+
+def variables(
     exports: Sequence[Export],
     file: Path,
     present: str = "",
     version: str = "4.2",
     bind: IPv4Address | None = None,
-) -> bytes:
-    """The configuration, to be kept in `file`. `present` is what is there now: exports keep their numbers.
+) -> Variables:
+    """Of these exports. `present` is what is in `file` now: exports keep their numbers.
 
-    `bind` is the one address to listen on, None for all. Raises UserError for a fault in the template, for
-    what it rendered being no configuration, or a path that Ganesha's syntax has no way to write.
+    Raises UserError for a path that Ganesha's syntax has no way to write.
     """
     try:
         numbers = export_ids(exports, present_ids(present))
@@ -49,14 +73,18 @@ def render(
             )
         fsid = export.fsid.int
         blocks.append(
-            export.variables(str(export.path))
-            | {
-                "id": numbers[export.path],
-                # Two numbers; one file system id for all would let the nodes' kernels mix them up.
-                "filesystem": f"{fsid >> 96}.{fsid >> 64 & 0xFFFFFFFF}",
-            }
+            GaneshaExport(
+                **given(export.variables(str(export.path))),  # type: ignore[arg-type]  # its own fields
+                id=numbers[export.path],
+                filesystem=f"{fsid >> 96}.{fsid >> 64 & 0xFFFFFFFF}",
+            )
         )
-    text = renderer.render(TEMPLATE, exports=blocks, file=file, version=version, bind=bind)
+    return Variables(exports=tuple(blocks), file=file, version=version, bind=bind)
+
+
+def render(renderer: Renderer, variables: Variables) -> bytes:
+    """The configuration. Raises UserError for a fault in the template, and where what it makes is none."""
+    text = renderer.render(TEMPLATE, **given(variables))
     _check(text)
     return text.encode()
 

@@ -104,6 +104,25 @@ def test_a_boot_script_is_shown_too(two: Head) -> None:
     assert (done["from"], done["overrides"]) == (str(mine), [f"{OURS}/boot/ipxe/boot.ipxe.j2"])
 
 
+@pytest.mark.parametrize("server", ["kernel", "ganesha"])
+def test_the_nfs_server_s_template_is_shown_with_what_it_is_given(two: Head, server: str) -> None:
+    two.config.write_text(two.config.read_text().replace('server = "ganesha"', f'server = "{server}"'))
+    used, unused = ("nfs/exports.j2", "nfs/ganesha.conf.j2")[:: 1 if server == "kernel" else -1]
+    records = two.well("template", "vars", "n01", "--json").json
+    assert [r for r in records if not r["meaning"]] == []
+    found = {r["name"]: r["value"] for r in records if r["for"] == used}
+    assert found["exports"] == "4 of them, the first:"
+    assert found["exports[0].clients"] == "10.77.0.10/31"
+    assert ("exports[0].id" in found) == ("file" in found) == (server == "ganesha")
+    assert f"{two.directory}/state/images/debian/1/root" in two.well("template", "show", used).out
+    done = two("template", "show", unused)
+    assert (done.status, done.err.count("\n")) == (2, 1)
+    assert f"{unused} isn't used; [nfs] server is '{server}', made from {used}" in done.err
+    put(two, used, "".join(f"{name}={{{{ {name} }}}}\n" for name in found))
+    out = two.well("template", "show", used).out
+    assert [line.partition("=")[0] for line in out.splitlines()] == list(found)
+
+
 @pytest.mark.usefixtures("as_root")
 def test_what_is_shown_is_what_is_applied(two: Head) -> None:
     put(two, "node/profiles/gpu/etc/gpu.conf.j2", "{{ node.address }}\n")

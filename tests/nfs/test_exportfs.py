@@ -19,7 +19,7 @@ ETAB = "/var/lib/nfs/etab"
 def told(lab: Lab, exports: list[Export]) -> tuple[int, str, dict[str, dict[str, set[str]]]]:
     """exportfs -ra: its status, what it said, what the kernel shall export: path, client, options."""
     lab.run(["mkdir", "-p", "/etc/exports.d"])
-    text = exportfs.render(Renderer(), exports).decode()
+    text = exportfs.render(Renderer(), exportfs.variables(exports)).decode()
     lab.run(["tee", "/etc/exports.d/netbootd.exports"], input=text)
     done = lab.run(["exportfs", "-ra"], check=False)
     found: dict[str, dict[str, set[str]]] = {}

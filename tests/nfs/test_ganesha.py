@@ -22,7 +22,9 @@ CLIENT = (IPv4Network("10.77.0.2"),)
 
 def rendered(*paths: str, present: str = "", version: str = "4.2") -> str:
     exports = [Export(path=Path(path), clients=CLIENT) for path in paths]
-    return ganesha.render(Renderer(), exports, FILE, present=present, version=version).decode()
+    return ganesha.render(
+        Renderer(), ganesha.variables(exports, FILE, present=present, version=version)
+    ).decode()
 
 
 def test_what_was_rendered_can_be_read_back() -> None:
@@ -56,13 +58,13 @@ def test_a_template_that_renders_no_configuration_is_refused(tmp_path: Path, tex
     (tmp_path / "nfs").mkdir()
     (tmp_path / "nfs" / "ganesha.conf.j2").write_text(text)
     with pytest.raises(UserError, match=fault):
-        ganesha.render(Renderer(tmp_path), [], FILE)
+        ganesha.render(Renderer(tmp_path), ganesha.variables([], FILE))
 
 
 def test_braces_in_comments_and_names_are_no_syntax(tmp_path: Path) -> None:
     (tmp_path / "nfs").mkdir()
     (tmp_path / "nfs" / "ganesha.conf.j2").write_text('# {\nEXPORT { Path = "/}"; } # }\n')
-    assert ganesha.render(Renderer(tmp_path), [], FILE)
+    assert ganesha.render(Renderer(tmp_path), ganesha.variables([], FILE))
 
 
 @pytest.mark.parametrize("pid", [None, "", "nonsense", "999999999"], ids=repr)
@@ -100,7 +102,7 @@ class TestServed:
     def serve(self, lab: Lab, directory: Path, exports: list[Export]) -> bytes:
         file = directory / "ganesha.conf"
         present = file.read_text() if file.exists() else ""
-        content = ganesha.render(Renderer(), exports, file, present=present, bind=HEAD.ip)
+        content = ganesha.render(Renderer(), ganesha.variables(exports, file, present=present, bind=HEAD.ip))
         beside = directory / "new"
         beside.write_bytes(content)
         beside.rename(file)
