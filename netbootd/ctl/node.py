@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from netbootd.boot.loaders import loader_name
+from netbootd.ctl import node_root
 from netbootd.ctl.afterwards import bring_up_to_date, warn_of_missing_images
 from netbootd.ctl.head import Head, complete_images, complete_nodes, complete_profiles, reserved_names
 from netbootd.ctl.node_record import SETTINGS, full_record, inherited, record_of, setting_rows, yes_or_no
@@ -247,6 +248,10 @@ def remove(ctx: typer.Context, name: Names) -> None:
     for node in nodes:
         say(f"removed {node.name}  {node.address}  {node.mac}")
     bring_up_to_date(head, f"{_so_many(nodes)} removed")
+
+
+for command in (node_root.diff, node_root.promote, node_root.reset):
+    app.command()(command)
 
 
 # Details

@@ -1,0 +1,115 @@
+"""What a node changed over its generation, apart from what netbootd laid there and from who the node is."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from netbootd.config import Config
+from netbootd.files.disk import scan
+from netbootd.files.tree import Directory, File
+from netbootd.image import Generation
+from netbootd.images import edit, layered
+from netbootd.images.layered import Change
+from netbootd.images.trees import explained
+from netbootd.node import Node
+from netbootd.roots import accounts
+from netbootd.roots.identity import reason
+
+ACCOUNTS = "usr/lib/netbootd/accounts"
+MOUNTS = "usr/lib/netbootd/mounts"
+_LAID = "netbootd lays it there at each boot"
+_MERGED = "the cluster's accounts, which netbootd puts in at each boot"
+_TOUCHED = "only its time"
+
+
+@dataclass(frozen=True, slots=True)
+class Root:
+    """A node's persistent root: what it changed, in `upper`, over `lower`; and what netbootd lays there."""
+
+    node: Node
+    lower: Generation
+    upper: Path
+    laid: "Laid"
+
+    def told(self) -> Iterator["Told"]:
+        """Every change, by path. Raises HostError, and UserError for what can't be read as a whole."""
+        return told(self.lower.root, self.upper, self.laid)
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A change, and why it isn't the node's own doing or nothing for others; `why` is empty where it is."""
+
+    change: Change
+    why: str = ""
+
+
+class Laid:
+    """What netbootd lays over the root of a node, as it stands in the state directory."""
+
+    def __init__(self, config: Config, node: Node) -> None:
+        trees = [
+            scan(config.state_dir, directory.relative_to(config.state_dir).as_posix())
+            for directory in (config.common_dir, config.nodes_dir / node.name)
+        ]
+        entries = {path: entry for tree in trees for path, entry in tree.items()}
+        directories = {path for path, entry in entries.items() if isinstance(entry, Directory)}
+        self.files = frozenset(entries.keys() - directories)
+        """Relative to the root."""
+        points = [
+            words[1] for line in _text(entries.get(MOUNTS)).splitlines() if len(words := line.split()) > 1
+        ]
+        self.directories = frozenset(directories).union(
+            part for point in points for part in _upwards(point.strip("/"))
+        )
+        """Made at each boot where they are missing."""
+        self.users, self.groups = accounts.laid(_text(entries.get(ACCOUNTS)))
+
+    def why_not(self, path: str, directory: bool) -> str:
+        """Why what is at `path` is nothing for an image; empty where it is."""
+        if path in self.files and not directory:
+            return _LAID
+        return reason(path, directory=directory)
+
+    def cleaned(self, lower: Path, upper: Path, path: str) -> tuple[str, str] | None:
+        """The text of an account file with and without the cluster's accounts; None where there is none."""
+        names = self.users if path in accounts.USER_FILES else self.groups
+        if not names or path not in accounts.USER_FILES | accounts.GROUP_FILES:
+            return None
+        text = edit.read(upper, path)
+        return None if text is None else (text, accounts.without(text, edit.read(lower, path) or "", names))
+
+
+def told(lower: Path, upper: Path, laid: Laid) -> Iterator[Told]:
+    """Every change, by path. Raises HostError, and UserError for what can't be read as a whole."""
+    below = ""
+    with explained(upper):
+        for change in layered.changes(lower, upper):
+            if below and change.path.startswith(below):
+                continue  # of a directory that isn't meant as a whole
+            directory = change.type == "directory"
+            why = laid.why_not(change.path, directory)
+            if why and directory:
+                below = change.path + "/"
+            yield Told(change, why or _why(lower, upper, change, laid))
+
+
+def _why(lower: Path, upper: Path, change: Change, laid: Laid) -> str:
+    if change.type == "directory" and change.kind != "removed" and change.path in laid.directories:
+        return _LAID
+    if change.what == ("time",):
+        return _TOUCHED
+    if change.kind == "changed" and (both := laid.cleaned(lower, upper, change.path)):
+        same = both[1] == (edit.read(lower, change.path) or "")
+        return _MERGED if same and "mode" not in change.what and "owner" not in change.what else ""
+    return ""
+
+
+def _upwards(path: str) -> Iterator[str]:
+    while path:
+        yield path
+        path = path.rpartition("/")[0]
+
+
+def _text(entry: object) -> str:
+    return entry.content.decode(errors="replace") if isinstance(entry, File) else ""
