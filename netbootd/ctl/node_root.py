@@ -116,9 +116,8 @@ def promote(
     with shown(f"making {image} of {node.name}") as progress:
         made = promoting.promote(head.images, root, image=image, note=note, progress=progress)
     say(f"{made.label} is current: {over.label} with what {node.name} changed")
-    say(
-        f"{node.name} stays on its root until `netbootctl node reset {node.name}`: then it boots {_next(node, image)}"
-    )
+    after = f"after `netbootctl node reset {node.name}` it boots {_next(node, image)}"
+    say(f"{node.name} stays on its root; {after}")
     bring_up_to_date(head, f"{made.label} made")
 
 
