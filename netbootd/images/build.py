@@ -173,6 +173,7 @@ def _make(
         architecture=distribution.architecture,
         sources=tuple(lines),
         packages=(*distribution.wanted(plan.order.packages), *debian.PACKAGES),
+        merged=distribution.merged,
         directories=distribution.directories,
         hooks=_written_hooks(staging, plan.order),
     )

@@ -11,12 +11,12 @@ _NEEDED = re.compile(r"Need to get (?:[\d.,]+ [kMG]?B/)?([\d.,]+) ([kMG]?B) of a
 _NEW = re.compile(r"\d+ upgraded, (\d+) newly installed")
 _GOT = re.compile(r"Get:\d+ .*\[([\d.,]+) ([kMG]?B)\]")
 _PHASES = {
-    "I: running apt-get update": "reading package lists",
+    "I: running --setup-hook": "reading package lists",
     "I: extracting archives": "unpacking the base system",
     "I: cleaning package lists": "cleaning up",
 }
 _HOOK = re.compile(r"I: running --customize-hook.*/hooks/\d+/([\w.-]+)")
-_INSTALLED = ("Unpacking ", "Setting up ")
+_INSTALLED = re.compile(r"(Unpacking|Setting up) (?!usr-is-merged)")
 
 _ERROR = re.compile(r"E:|dpkg: error|mmdebstrap: ")
 
@@ -42,13 +42,13 @@ _FAULTS: tuple[tuple[str, type[NetbootdError], str, str], ...] = (
     (
         r"E: Unable to locate package (?P<it>\S+)",
         UserError,
-        "{suite} has no package {it}",
+        "it has no package {it}",
         "check --package",
     ),
     (
         r"E: Package '(?P<it>[^']+)' has no installation candidate",
         UserError,
-        "{suite} has no package {it}",
+        "it has no package {it}",
         "check --package",
     ),
     (
@@ -108,7 +108,7 @@ class BuildLog:
         elif match := _GOT.match(line):
             if self._step == "downloading":
                 self._advance(octets(*match.groups()))
-        elif line.startswith(_INSTALLED):
+        elif _INSTALLED.match(line):
             if self._step != "installing packages":
                 # Each is unpacked, then set up.
                 self._begin("installing packages", 2 * self._packages or None)

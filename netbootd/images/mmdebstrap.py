@@ -16,6 +16,7 @@ from pathlib import Path
 from netbootd.images import debian
 from netbootd.images.build_log import BuildLog
 from netbootd.images.progress import Progress
+from netbootd.images.suites.distribution import Merged
 
 APT_DIR = Path("/etc/apt")
 _REACHING = re.compile(r'Acquire::((https?|ftp)::\S+|Retries|Check-\S+|ForceIPv[46]|Max-FutureTime) ".+";')
@@ -25,6 +26,13 @@ _CONTAINED = (
     *("unshare", "--mount", "--propagation", "slave", "--pid", "--fork", "--kill-child=KILL"),
     *("--mount-proc", "--"),
 )
+_CHECK = """set -e
+export APT_CONFIG="$MMDEBSTRAP_APT_CONFIG"
+cd "$1"
+apt-get update --error-on=any
+apt-get install --simulate --yes -qq -- {packages} >/dev/null
+"""
+"""Whether all can be had and goes together is seen in the lists, before anything else is downloaded."""
 _KEPT_LINES = 80
 
 
@@ -40,6 +48,7 @@ class Job:
     sources: tuple[str, ...]
     """Lines of sources.list, those of the suite itself first."""
     packages: tuple[str, ...]
+    merged: Merged
     directories: tuple[str, ...]
     """What the packages' scripts expect to find."""
     hooks: tuple[Path, ...]
@@ -83,9 +92,11 @@ def run(job: Job, log_path: Path, lock: int, progress: Progress) -> list[str] | 
 
 def _command(job: Job) -> list[str]:
     hook_dirs = []
-    if (_HOOKS / "maybe-merged-usr").is_dir():
-        # Makes /bin and the like links from the start; else a package does it, which brings all of Perl.
-        hook_dirs.append(_HOOKS / "maybe-merged-usr")
+    links = ""
+    if job.merged is Merged.BY_PACKAGE and (_HOOKS / "merged-usr").is_dir():
+        hook_dirs.append(_HOOKS / "merged-usr")
+    elif job.merged is Merged.BY_LINKS:
+        links = "".join(f'mkdir -p "$1/usr/{name}"\nln -s usr/{name} "$1/{name}"\n' for name in _linked(job))
     if any("file:" in source for source in job.sources):
         hook_dirs.append(_HOOKS / "file-mirror-automount")
     before = [f'mkdir -p "$1{directory}"' for directory in job.directories]
@@ -98,12 +109,19 @@ def _command(job: Job) -> list[str]:
         *(f"--aptopt={option}" for option in (*debian.APT_OPTIONS, *_machine_apt_options())),
         *(f"--dpkgopt={option}" for option in debian.DPKG_OPTIONS),
         f"--essential-hook={debian.BEFORE_KERNEL}{_lines(before)}",
+        f"--setup-hook={_CHECK.format(packages=' '.join(job.packages))}{links}",
         *(f"--hook-dir={directory}" for directory in hook_dirs),
         *(f"--customize-hook={hook}" for hook in job.hooks),
         job.suite,
         str(job.root),
         *job.sources,
     ]
+
+
+def _linked(job: Job) -> tuple[str, ...]:
+    """The directories that are links into a merged /usr."""
+    wide = {"amd64": ("lib32", "lib64", "libx32"), "ppc64el": ("lib64",), "s390x": ("lib32",)}
+    return ("bin", "sbin", "lib", *wide.get(job.architecture, ()))
 
 
 def _lines(commands: Sequence[str]) -> str:

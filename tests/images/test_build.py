@@ -72,7 +72,7 @@ def test_the_machines_sources_are_read_from_both_formats(tmp_path: Path) -> None
 
 
 LOG = """\
-I: running apt-get update...
+I: running --setup-hook in shell: sh -c 'set -e
 Get:1 http://deb.debian.org/debian bookworm InRelease [151 kB]
 I: downloading packages with apt...
 0 upgraded, 2 newly installed, 0 to remove and 0 not upgraded.
@@ -115,7 +115,7 @@ def test_apts_sizes_are_octets() -> None:
 @pytest.mark.parametrize(
     ("log", "kind", "says"),
     [
-        ("E: Unable to locate package mpihc", UserError, "Debian bookworm has no package mpihc"),
+        ("E: Unable to locate package mpihc", UserError, "Debian bookworm: it has no package mpihc"),
         (
             "E: The repository 'http://mirror.example/debian bookwurm Release' does not have a Release file.",
             UserError,

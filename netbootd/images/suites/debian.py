@@ -1,6 +1,6 @@
 """Debian's suites. Pure."""
 
-from netbootd.images.suites.distribution import Archive, Distribution, Keys, choice
+from netbootd.images.suites.distribution import Archive, Distribution, Keys, Merged, choice
 
 KERNELS = {
     "amd64": "linux-image-amd64",
@@ -20,6 +20,8 @@ KEYS = Keys(
 )
 _ROLLING = frozenset({"sid", "unstable", "experimental"})
 """Suites without updates and security archives of their own."""
+_OLDER = frozenset({"stretch", "buster", "bullseye"})
+"""Suites whose packages leave it to the installer to merge /usr; since trixie base-files does it."""
 _OTHERS = r"(?![^/]*(?:raspberrypi|raspbian|docker|nodesource|proxmox|armbian))"
 """Others who serve packages of their own under the path /debian."""
 
@@ -32,8 +34,16 @@ def distribution(suite: str, architecture: str) -> Distribution:
         architecture=architecture,
         archives=archives(suite),
         kernel=choice(KERNELS, architecture, "Debian"),
+        merged=merged(suite),
         sources_file="debian.sources",
     )
+
+
+def merged(suite: str) -> Merged:
+    """How a suite of Debian's merges /usr."""
+    if suite == "bookworm":
+        return Merged.BY_PACKAGE
+    return Merged.BY_LINKS if suite in _OLDER else Merged.BY_BASE_FILES
 
 
 def archives(suite: str, components: tuple[str, ...] = ("main",)) -> tuple[Archive, ...]:

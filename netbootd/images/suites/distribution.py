@@ -3,12 +3,21 @@
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from enum import Enum
 
 from netbootd.errors import UserError
 from netbootd.images import apt
 from netbootd.images.apt import Source
 
 _KERNEL = re.compile(r"linux-(image|generic|virtual|lowlatency|raspi)\b(?!.*-(dbg|dbgsym)$).*")
+
+
+class Merged(Enum):
+    """How /bin, /sbin and /lib become links into /usr, without a package that brings all of Perl for it."""
+
+    BY_BASE_FILES = "base-files has them"
+    BY_LINKS = "made before the first package"
+    BY_PACKAGE = "made before the first package, and usr-is-merged says so to those that ask for it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +80,7 @@ class Distribution:
     """What it needs beside what every image has."""
     directories: tuple[str, ...] = ()
     """What the packages' scripts expect to find."""
+    merged: Merged
     sources_file: str
     """The image's own list of sources, in /etc/apt/sources.list.d."""
 

@@ -42,6 +42,7 @@ def distribution(suite: str, architecture: str) -> Distribution:
         kernel=kernel,
         packages=("raspi-firmware", "firmware-brcm80211", "raspberrypi-archive-keyring", keyring),
         directories=("/boot/firmware",),
+        merged=debian.merged(suite),
         sources_file="raspi.sources",
     )
 

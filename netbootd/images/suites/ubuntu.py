@@ -4,12 +4,14 @@ Updates come from the archive itself, security updates first from one of their o
 served by ports.ubuntu.com, for arm64 until 25.10.
 """
 
-from netbootd.images.suites.distribution import Archive, Distribution, Keys, choice
+from netbootd.images.suites.distribution import Archive, Distribution, Keys, Merged, choice
 
 OLDER = ("xenial", "bionic", "focal", "jammy", "lunar", "mantic", "noble", "oracular", "plucky", "questing")
 """Suites whose arm64 is on ports.ubuntu.com."""
 KNOWN = frozenset({*OLDER, "resolute", "stonking"})
 """Suites that are known for Ubuntu's without being told so."""
+_UNMERGED = frozenset({"xenial", "bionic", "focal", "jammy", "lunar", "mantic"})
+"""Suites whose packages leave it to the installer to merge /usr."""
 KERNELS = dict.fromkeys(("amd64", "arm64", "armhf", "ppc64el", "riscv64", "s390x"), "linux-image-generic")
 _KEYS = Keys(
     ("/usr/share/keyrings/ubuntu-archive-keyring.gpg",),
@@ -49,5 +51,6 @@ def distribution(suite: str, architecture: str) -> Distribution:
         architecture=architecture,
         archives=(main, security),
         kernel=kernel,
+        merged=Merged.BY_LINKS if suite in _UNMERGED else Merged.BY_BASE_FILES,
         sources_file="ubuntu.sources",
     )
