@@ -32,6 +32,9 @@ server = "ganesha"
 """
 
 
+ETH1 = '[[network]]\ninterface = "eth1"\n'
+
+
 def _write(path: Path, text: str) -> Path:
     path.write_text(text)
     return path
@@ -247,10 +250,34 @@ server = "foo"
             '[[network]]\ninterface = "eth1"\ndhcp = "proxy"\npool = "10.77.0.100-10.77.0.199"',
             "the other DHCP server gives the addresses; leave it out",
         ),
+        (f'{ETH1}[cluster]\nuser = "root"', "line 4: cluster.user: 'root' is on every node anyway"),
+        (f'{ETH1}[cluster]\nuser = "al ice"', "line 4: cluster.user: 'al ice' can't name a user"),
+        (f'{ETH1}[cluster]\nuser = "-x"', "can't name a user"),
+        (f'{ETH1}[cluster]\nuser = "Ålice"', "can't name a user"),
+        (f'{ETH1}[cluster]\nuser = "{"a" * 33}"', "can't name a user"),
+        (f"{ETH1}[cluster]\nuser = 1000", "1000 can't name a user"),
+        (f'{ETH1}[cluster]\nusr = "alice"', "cluster.usr: isn't a setting; did you mean user?"),
+        (f'{ETH1}[cluster]\nshared = "srv"', "line 4: cluster.shared: 'srv' has to begin with a slash"),
+        (f'{ETH1}[cluster]\nshared = "/"', "would hide part of a node's system"),
+        (f'{ETH1}[cluster]\nshared = "/usr/share"', "would hide part of a node's system"),
+        (f'{ETH1}[cluster]\nshared = "/srv/../etc"', "would hide part of a node's system"),
+        (f'{ETH1}[cluster]\nshared = "/srv/my files"', "kernel command lines"),
+        (
+            f'state_dir = "/srv/netbootd"\n{ETH1}[cluster]\nshared = "/srv"',
+            "line 5: cluster.shared: /srv and state_dir, /srv/netbootd, lie one in the other",
+        ),
+        (f'{ETH1}[hosts]\nchrony_file = "x"', "line 4: hosts.chrony_file: 'x' has to begin with a slash"),
     ],
 )
 def test_a_fault_says_what_would_be_right(tmp_path: Path, text: str, expected: str) -> None:
     assert expected in "\n".join(_problems(tmp_path, text))
+
+
+def test_a_user_and_a_shared_directory_are_nobodys_and_none_unless_named(tmp_path: Path) -> None:
+    assert load(_write(tmp_path / "a.toml", ETH1)).cluster.model_dump() == {"user": None, "shared": None}
+    text = f'{ETH1}[cluster]\nuser = "_pi-2"\nshared = "/srv"'
+    cluster = load(_write(tmp_path / "b.toml", text)).cluster
+    assert (cluster.user, cluster.shared) == ("_pi-2", Path("/srv"))
 
 
 def test_a_missing_file_names_the_command_that_writes_it(tmp_path: Path) -> None:
