@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from netbootd.ctl import image_build, image_made
+from netbootd.ctl import image_build, image_made, image_shell
 from netbootd.ctl.afterwards import bring_up_to_date
 from netbootd.ctl.head import Head, complete_images
 from netbootd.ctl.options import Json
@@ -190,6 +190,10 @@ def rollback(ctx: typer.Context, name: Name) -> None:
     made = head.images.rollback(image_name(name))
     say(f"{made.label} is current; nodes get it at their next boot")
     bring_up_to_date(head, f"{made.label} is current")
+
+
+app.command()(image_shell.shell)
+app.command()(image_shell.note)
 
 
 @app.command()

@@ -210,6 +210,16 @@ class ImageStore:
             finally:
                 os.close(lock)
 
+    def note(self, name: str, number: int, text: str) -> Generation:
+        """Let a generation's note be `text`; all else that is recorded of it stays. Raises UserError."""
+        record.check_note(text)
+        with explained(self.directory), self._locked():
+            self._existing(name, number)
+            directory = self.directory / name / str(number)
+            record.amend(directory / record.FILE_NAME, note=text)
+            _sync(directory)
+            return self._existing(name, number)
+
     def clean(self) -> list[Path]:
         """Take away what makers that died left behind; returns what it was. Safe at any time."""
         removed = []
