@@ -204,6 +204,51 @@ def test_a_router_that_does_not_forward_is_a_warning(patient: Patient) -> None:
     assert found["level"] == "warning" and "net.ipv4.ip_forward=1" in found["mend"]
 
 
+@pytest.mark.usefixtures("as_root")
+def test_a_user_who_is_not_there_and_a_directory_that_is_not_yet_are_told_of(patient: Patient) -> None:
+    patient.lab.run(["mount", "-t", "tmpfs", "tmpfs", "/srv"])
+    shared = "/srv/shared"
+    text = patient.config.read_text()
+    patient.configure(f'{text}\n[cluster]\nuser = "bob"\nshared = "{shared}"\n')
+    assert [
+        (f["level"], f["what"], f["mend"]) for f in patient.findings("--quick") if f["check"] == "cluster"
+    ] == [
+        ("warning", "[cluster] user: there is no user bob here", "netbootctl setup --user bob"),
+        ("warning", f"there is no {shared} yet, which nodes shall share", "netbootctl apply"),
+    ]
+    patient.configure(f'{text}\n[cluster]\nshared = "{shared}"\n')
+    patient.run("apply")
+    (found,) = [f for f in patient.findings("--quick") if f["check"] == "cluster"]
+    assert (found["level"], found["what"]) == ("ok", f"nodes get {shared}")
+    patient.configure(text)
+    assert [f for f in patient.findings("--quick") if f["check"] == "cluster"] == []
+
+
+@pytest.mark.usefixtures("as_root")
+@pytest.mark.needs("chronyd")
+def test_nodes_that_are_sent_here_for_the_time_find_a_server_or_it_is_told(
+    patient: Patient, tmp_path: Path
+) -> None:
+    def found() -> tuple[str, str]:
+        (finding,) = [f for f in patient.findings("--quick") if f["check"] == "time"]
+        return finding["level"], finding["mend"]
+
+    assert found() == ("warning", "apt-get install chrony; netbootctl apply")
+    (tmp_path / "chrony").mkdir()
+    patient.run("apply")
+    assert found() == ("warning", "netbootctl apply; systemctl restart chrony")
+    settings = ("bindcmdaddress /", "cmdport 0", "pidfile /run/chronyd.pid", f"confdir {tmp_path}/chrony")
+    (tmp_path / "chrony.conf").write_text("\n".join(settings) + "\n")
+    words = ["chronyd", "-d", "-x", "-u", "root", "-f", str(tmp_path / "chrony.conf")]
+    process = patient.lab.start("chronyd", words)
+    process.wait_until(lambda: found()[0] == "ok", "an answer")
+    process.stop()
+    text = patient.config.read_text()
+    assert "[tftp]" not in text
+    patient.configure(text.replace("[[network]]", "[[network]]\noptions.ntp-servers = []", 1))
+    assert [f for f in patient.findings("--quick") if f["check"] == "time"] == []
+
+
 def test_a_loader_is_missing_only_where_a_node_needs_it(patient: Patient, head: Head, tmp_path: Path) -> None:
     """By the image's architecture until the node was heard, then by what it was told."""
     for path in {path.parent for loader in LOADERS.values() for path in loader.paths if path.is_file()}:

@@ -90,6 +90,8 @@ def _packets(context: Context, network: Network) -> Iterator[tuple[str, Packet]]
     yield "NFS (TCP 2049)", packet("tcp", 2049)
     if config.nfs.version == "3":
         yield "rpcbind (TCP 111)", packet("tcp", 111)
+    if config.hosts.chrony_file.parent.is_dir():
+        yield "NTP (UDP 123)", packet("udp", 123)
 
 
 def _rulesets() -> Iterator[tuple[str, Ruleset]]:
