@@ -11,7 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -44,8 +44,11 @@ ganesha_pid    = "{directory}/ganesha.pid"
 class HeadNode:
     """`directory` holds its netbootd.toml, state and logs. Everything but `build_image` needs `lab`."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, image: str = IMAGE, options: Sequence[str] = ()) -> None:
+        """`image` and `options` are what `image build` is told."""
         self.directory = directory
+        self.image = image
+        self.options = tuple(options)
         self.config = directory / "netbootd.toml"
         self.logs = directory / "logs"
         self.state = directory / "state"
@@ -70,7 +73,9 @@ class HeadNode:
     def has_image(self) -> bool:
         """Whether an image is here that today's code made."""
         stamp = self._stamp
-        return stamp.exists() and stamp.read_text() == _recipe() and (self.state / "images" / IMAGE).is_dir()
+        if not stamp.exists() or stamp.read_text() != _recipe(self.options):
+            return False
+        return (self.state / "images" / self.image).is_dir()
 
     def build_image(self) -> None:
         """`netbootctl image build`, on the machine's own network; its progress goes to standard error.
@@ -78,10 +83,12 @@ class HeadNode:
         What was built by other code goes first, or each change would leave 700 MB behind.
         """
         shutil.rmtree(self.state / "images", ignore_errors=True)
-        command = [str(COMMANDS / "netbootctl"), "--config", str(self.config), "image", "build", IMAGE]
-        if subprocess.run(command, check=False, cwd=CHECKOUT).returncode != 0:
+        command = [str(COMMANDS / "netbootctl"), "--config", str(self.config), "image", "build", self.image]
+        environment = {**os.environ, **self.environment}
+        built = subprocess.run([*command, *self.options], check=False, cwd=CHECKOUT, env=environment)
+        if built.returncode != 0:
             raise LabError("the image could not be built")
-        self._stamp.write_text(_recipe())
+        self._stamp.write_text(_recipe(self.options))
 
     def borrow_image(self, other: "HeadNode") -> None:
         """Take the image that another head node has, in no time and no space."""
@@ -168,11 +175,13 @@ class HeadNode:
 
 
 @contextmanager
-def borrowed_image(name: str) -> Iterator[HeadNode]:
+def borrowed_image(
+    name: str, keeper_name: str = "demo", image: str = IMAGE, options: Sequence[str] = ()
+) -> Iterator[HeadNode]:
     """A head node with an image of its own that took no time, unless the first had to be built (minutes)."""
-    keeper = HeadNode(CHECKOUT / "build" / "demo")
+    keeper = HeadNode(CHECKOUT / "build" / keeper_name, image, options)
     # Beside the image that is kept: hard links don't reach another file system.
-    head = HeadNode(CHECKOUT / "build" / name)
+    head = HeadNode(CHECKOUT / "build" / name, image, options)
     try:
         with keeper.locked():
             if not keeper.has_image():
@@ -185,9 +194,13 @@ def borrowed_image(name: str) -> Iterator[HeadNode]:
         subprocess.run(["rm", "-rf", head.directory], check=True)
 
 
-def _recipe() -> str:
-    """What the image's content depends on: the code that makes it."""
+def _recipe(options: Sequence[str]) -> str:
+    """What the image's content depends on: the code that makes it, the options and the files they name."""
     digest = hashlib.sha256()
+    for word in options:
+        digest.update(word.encode() + b"\0")
+        if Path(word).is_file():
+            digest.update(Path(word).read_bytes())
     for path in sorted((CHECKOUT / "netbootd" / "images").rglob("*")):
         if path.is_file() and path.suffix != ".pyc":
             digest.update(path.read_bytes())
