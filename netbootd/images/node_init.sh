@@ -8,10 +8,12 @@
 #   netbootd.node=n01 netbootd.mac=52:54:00:00:00:01 netbootd.ip=10.77.0.10/24 [netbootd.gw=10.77.0.1]
 #   netbootd.server=10.77.0.1 netbootd.root=overlay netbootd.image=/PATH netbootd.files=/PATH
 #   netbootd.common=/PATH netbootd.nfs=4.2 netbootd.http=10.77.0.1:80
-# It needs a POSIX shell, mount, umount, cp, mkdir, rm, readlink, sleep; in the initrd also ip, insmod and
+# It needs a POSIX shell, mount, umount, cp, mv, mkdir, rm, readlink, sleep; in the initrd also ip, insmod and
 # switch_root, else pivot_root and chroot. A step that fails is told on the console in plain words, reported
 # to the head node, and never waited for without a word: what can't be mended ends in a restart.
-# All of it is one file, because in an image it must run alone, before anything else is there.
+# All of it is one file in a node, because in an image it must run alone, before anything else is there:
+# this one, then node_network.sh, node_root.sh, node_files.sh and node_login.sh, and the call of main
+# (images.node_init).
 
 PATH=/usr/sbin:/usr/bin:/sbin:/bin
 export PATH
@@ -20,6 +22,7 @@ umask 022
 CARD_SECONDS=10       # for a network card to appear once its driver is there (firmware, USB)
 LINK_SECONDS=90       # for its link; switches that run spanning tree take 30 to 50
 MOUNT_SECONDS=30      # for one attempt to mount
+EMPTY_ROUNDS=36       # of 5 seconds, for the head node to mount a persistent root
 RESTART_SECONDS=60    # for somebody to read why, before the machine is restarted
 loader=/lib/netbootd/drivers.sh   # absent where the kernel has everything built in
 
@@ -38,11 +41,15 @@ main() {
     fi
     case $root in
         overlay) root_overlay ;;
-        *) give_up "the root mode '$root' isn't known to this node-init, which knows: overlay" \
-            "netbootctl set ${node:-NODE} --root overlay, or rebuild the image: its initrd is older than the head node" ;;
+        persistent) root_persistent ;;
+        *) give_up "the root mode '$root' isn't known to this node-init, which knows: overlay, persistent" \
+            "netbootctl node set ${node:-NODE} --root overlay, or make the image anew: it is older than the head node" ;;
     esac
     lay_node_files
+    make_accounts
+    mount_shared
     keep_network
+    serial_login
     release
     report root "$root, NFS v$nfs, $(uptime_seconds) s after the kernel started"
     hand_over "$@"
@@ -87,6 +94,7 @@ prepare_quietly() {
 
 read_command_line() {
     node='' mac='' ip='' gw='' server='' root='' image='' files='' common='' nfs='4.2' http='' init=''
+    lower=''
     read -r command_line </proc/cmdline
     set -f
     for word in $command_line; do
@@ -249,292 +257,12 @@ tick() { # a fifth of a second, where sleep knows fractions
     sleep 0.2 2>/dev/null || sleep 1
 }
 
-# --- the network card ----------------------------------------------------------------------------------------
-
-find_card() { # sets card: the interface with the address that the head node knows
-    card=''
-    # Several passes: virtio_pci makes new devices appear, a USB host its card.
-    # shellcheck source=netbootd/images/drivers.sh
-    if [ -r "$loader" ]; then . "$loader"; else load_drivers() { return 1; }; load_more() { return 1; }; fi
-    ticks=0
-    while ! look_for_card; do
-        load_drivers && continue
-        # USB hosts take a second or two, boards have dozens of clocks and regulators: only if no card came without.
-        if [ "$ticks" -ge 5 ] || ! any_card; then load_more && continue; fi
-        [ "$ticks" -eq 15 ] && say "waiting for the network card $mac"
-        [ "$ticks" -ge $((CARD_SECONDS * 5)) ] && no_card
-        ticks=$((ticks + 1))
-        tick
-    done
-    say "network card $card has the address $mac"
-}
-
-look_for_card() {
-    for directory in /sys/class/net/*; do
-        [ -e "$directory/device" ] || continue
-        read -r address <"$directory/address" || continue
-        if [ "$address" = "$mac" ]; then
-            card=${directory##*/}
-            return 0
-        fi
-    done
-    return 1
-} 2>/dev/null
-
-any_card() {
-    for directory in /sys/class/net/*/device; do
-        [ -e "$directory" ] && return 0
-    done
-    return 1
-}
-
-no_card() {
-    present='' idle=''
-    for directory in /sys/class/net/*; do
-        [ -e "$directory/device" ] || continue
-        read -r address <"$directory/address"
-        present="$present ${directory##*/}=$address"
-    done
-    for directory in /sys/bus/pci/devices/*; do
-        [ -e "$directory/driver" ] && continue
-        read -r class <"$directory/class" && read -r vendor <"$directory/vendor" && read -r device <"$directory/device"
-        case $class in 0x02*) idle="$idle ${vendor#0x}:${device#0x}" ;; esac
-    done 2>/dev/null
-    [ -z "$idle" ] || complain "network cards for which the initrd has no driver, or no firmware (PCI numbers):$idle"
-    give_up "no network card with the address $mac appeared; this machine has:${present:- none}" \
-        "the node's MAC on the head node, and that the image's kernel has the card's driver and firmware"
-}
-
-bring_up() {
-    ip link set dev "$card" up || give_up "the network card $card can't be switched on" "the kernel's messages above"
-    ip address add "$ip" dev "$card" ||
-        give_up "the address $ip can't be given to $card" "netbootd.ip on the kernel command line: ADDRESS/PREFIX"
-    # The link needs a moment anyway: the file systems' modules are loaded meanwhile.
-    load_file_systems
-    ticks=0
-    until [ "$(cat "/sys/class/net/$card/carrier" 2>/dev/null)" = 1 ]; do
-        ticks=$((ticks + 1))
-        [ $((ticks % 25)) -eq 0 ] && say "no link on $card yet: is the cable plugged in, and the switch on?"
-        [ "$ticks" -ge $((LINK_SECONDS * 5)) ] &&
-            give_up "no link on $card after $LINK_SECONDS seconds" "the cable and the switch"
-        tick
-    done
-    if [ -n "$gw" ]; then
-        ip route add default via "$gw" dev "$card" proto static || go_on "the router $gw can't be set: no way out of this network"
-    fi
-    say "$card is up as $ip"
-}
-
-load_file_systems() {
-    if [ -r "$loader" ]; then load nfs "nfsv${nfs%%.*}" overlay; fi
-}
-
-# --- the root ------------------------------------------------------------------------------------------------
-
-root_overlay() { # the image read-only, the node's writes in its memory
-    mkdir "$work/memory"
-    mount -n -t tmpfs -o mode=0755 tmpfs "$work/memory" || give_up "no memory for the node's writes" "the node's RAM"
-    mkdir "$work/memory/upper" "$work/memory/work"
-    if [ "$place" = initrd ]; then
-        lower=$work/image
-        mkdir "$lower"
-        mount_patiently "$image" "$lower" 6 ro,nocto,noatime,actimeo=600 ||
-            give_up "the image $server:$image can't be mounted: $why" "$advice"
-    else
-        lower=/
-        modprobe overlay 2>/dev/null
-    fi
-    mount -n -t overlay -o "lowerdir=$lower,upperdir=$work/memory/upper,workdir=$work/memory/work" overlay "$new" ||
-        give_up "overlayfs can't be mounted over the image" "that the image's kernel has overlayfs (CONFIG_OVERLAY_FS)"
-    find_init
-    say "the image $image is mounted"
-}
-
-mount_patiently() { # PATH DIRECTORY ROUNDS OPTIONS: NFS by the version asked for, then v3, again after a pause
-    pause=1
-    rounds=$3
-    while :; do
-        mount_nfs "$nfs" "$1" "$2" "$4" && return 0
-        first_why=$why first_advice=$advice
-        if [ "$nfs" != 3 ] && [ "$why" != "$no_answer" ] && mount_nfs 3 "$1" "$2" "$4"; then
-            say "mounted by NFS v3, since v$nfs failed: $first_why"
-            nfs=3
-            return 0
-        fi
-        why=$first_why advice=$first_advice
-        rounds=$((rounds - 1))
-        [ "$rounds" -gt 0 ] || return 1
-        say "$server:$1 can't be mounted yet ($why); again in $pause s"
-        sleep "$pause"
-        pause=$((pause * 2))
-    done
-}
-
-mount_nfs() { # VERSION PATH DIRECTORY OPTIONS: sets why and advice where it fails
-    # mount(2) alone, without mount.nfs (-i): what that would find out is given as options.
-    case $1 in
-        3) set -- nfs "$2" "$3" "$4,vers=3,proto=tcp,mountproto=tcp,nolock,addr=$server,mountaddr=$server" ;;
-        *) set -- nfs4 "$2" "$3" "$4,vers=$1,proto=tcp,addr=$server,clientaddr=${ip%/*}" ;;
-    esac
-    note="the NFS server $server doesn't answer"
-    why=$(within "$MOUNT_SECONDS" mount -i -n -t "$1" -o "$4" "$server:$2" "$3" 2>&1) && note='' && return 0
-    note=''
-    case $why in
-        *refused*) why="connection refused" advice="that the NFS server runs on $server (netbootctl doctor)" ;;
-        *denied* | *ermitted*) why="access denied" advice="that ${ip%/*} may mount it (netbootctl apply)" ;;
-        *"o such file"* | *"not found"*) why="not exported" advice="the exports of $server (netbootctl apply)" ;;
-        *"o such device"* | *"nknown filesystem"*) why="the kernel has no NFS client" advice="the image's kernel" ;;
-        *rotocol*) why="the server doesn't speak this NFS version" advice="the NFS server of $server" ;;
-        *"imed out"* | *unreachable* | *"o route"* | '') why=$no_answer advice="that $server is up and on this network" ;;
-        *) advice="the NFS server of $server (netbootctl doctor)" ;;
-    esac
-    return 1
-}
-
-find_init() { # sets real_init. Links are looked at, not followed: absolute ones mean something else in here
-    for real_init in "$init" /sbin/init /lib/systemd/systemd /usr/lib/systemd/systemd /bin/init; do
-        [ -n "$real_init" ] || continue
-        if [ -x "$new$real_init" ] || [ -L "$new$real_init" ]; then return 0; fi
-    done
-    give_up "the image $image has no init" "that the image is whole: ls HEAD:$image/sbin/init"
-}
-
-# --- the node's files ----------------------------------------------------------------------------------------
-
-lay_node_files() {
-    named=no
-    for export in "$common" "$files"; do
-        [ -n "$export" ] || continue
-        mkdir -p "$work/files"
-        if mount_patiently "$export" "$work/files" 2 ro,noatime; then
-            lay "$work/files" "$new" || go_on "some node files of $export can't be laid over the image"
-            [ -f "$work/files/etc/hostname" ] && named=yes
-            umount "$work/files" || umount -l "$work/files"
-        else
-            go_on "the node files $server:$export can't be mounted: $why; check $advice"
-        fi
-    done
-    if [ $named = no ] && [ -n "$node" ]; then
-        rm -f "$new/etc/hostname"
-        echo "$node" >"$new/etc/hostname"
-    fi
-}
-
-# A subshell each time, so that the variables of one directory survive the descent into the next.
-# shellcheck disable=SC2030,SC2031
-lay() ( # FROM TO: copies a tree over another. Directories that exist keep their owner and mode; the rest is as in FROM
-    to=$2
-    failed=0
-    cd "$1" || exit 1
-    set --
-    for name in * .[!.]* ..?*; do
-        [ -e "$name" ] || [ -L "$name" ] || continue
-        target=$to/$name
-        if [ -d "$name" ] && [ ! -L "$name" ]; then
-            follow "$target"
-            if [ -d "$target" ]; then
-                lay "./$name" "$target" || failed=1
-                continue
-            fi
-        elif [ -L "$target" ]; then
-            rm -f "$target"   # cp would write where it points to
-        fi
-        set -- "$@" "./$name"
-    done
-    if [ $# -gt 0 ]; then cp -a "$@" "$to/" || failed=1; fi
-    exit $failed
-)
-
-# shellcheck disable=SC2031
-follow() { # PATH: sets target to where a link to a directory leads in the new root
-    hops=0
-    while [ -L "$target" ] && [ $hops -lt 8 ]; do
-        link=$(readlink "$target")
-        case $link in
-            /*) target=$new$link ;;
-            *) target=${target%/*}/$link ;;
-        esac
-        hops=$((hops + 1))
-    done
-}
-
-# --- what keeps the network, and with it the root, alive under the image's own network services ---------------
-
-keep_network() {
-    if [ "$place" = image ]; then look_for_card || return 0; fi
-    mkdir -p /run/systemd/network /run/NetworkManager/conf.d
-    # systemd-udevd can't rename a card that is up, and would say so at every boot.
-    cat >/run/systemd/network/00-netbootd.link <<-END
-	[Match]
-	MACAddress=$mac
-	Type=ether
-
-	[Link]
-	NamePolicy=keep
-	END
-    cat >/run/systemd/network/00-netbootd.network <<-END
-	# Written by node-init: the root file system comes over this card.
-	[Match]
-	MACAddress=$mac
-	Type=ether
-
-	[Network]
-	Address=$ip
-	${gw:+Gateway=$gw}
-	KeepConfiguration=yes
-	END
-    cat >/run/NetworkManager/conf.d/00-netbootd.conf <<-END
-	# Written by node-init: the root file system comes over this card.
-	[device-netbootd]
-	match-device=mac:$mac
-	managed=0
-	END
-    for list in "$new"/etc/network/interfaces "$new"/etc/network/interfaces.d/*; do
-        if [ -f "$list" ]; then without_card "$list"; fi
-    done
-    if [ -f "$new/etc/dhcpcd.conf" ]; then echo "denyinterfaces $card" >>"$new/etc/dhcpcd.conf"; fi
-}
-
-without_card() { # FILE: ifupdown would give the card a second address, and take it down at shutdown
-    list=$1 changed=no dropping=no
-    {
-        while IFS= read -r line || [ -n "$line" ]; do
-            set -f
-            # Splitting into words is the point.
-            # shellcheck disable=SC2086
-            set -- $line
-            set +f
-            case ${1:-} in
-                iface) if [ "${2:-}" = "$card" ]; then dropping=yes; else dropping=no; fi ;;
-                auto | allow-* | no-auto-down | no-scripts)
-                    dropping=no
-                    case " $* " in *" $card "*) line=$(without_word "$card" "$@") changed=yes ;; esac ;;
-                source* | mapping | rename | template) dropping=no ;;
-            esac
-            if [ $dropping = yes ]; then changed=yes; else printf '%s\n' "$line"; fi
-        done
-    } <"$list" >/run/netbootd/interfaces
-    if [ $changed = yes ]; then
-        cat /run/netbootd/interfaces >"$list"
-        say "$card is taken out of ${list#"$new"}: the root file system comes over it"
-    fi
-    rm -f /run/netbootd/interfaces
-}
-
-without_word() { # WORD WORDS…
-    unwanted=$1 kept='' count=0
-    shift
-    for word in "$@"; do
-        [ "$word" = "$unwanted" ] || { kept="$kept${kept:+ }$word" count=$((count + 1)); }
-    done
-    if [ $count -gt 1 ]; then echo "$kept"; fi
-}
-
 # --- handing over --------------------------------------------------------------------------------------------
 
 release() { # overlayfs holds what it needs by itself: with these gone only / is left, and nothing hangs at shutdown
-    umount "$work/memory" || umount -l "$work/memory"
-    if [ "$place" = initrd ]; then umount "$lower" || umount -l "$lower"; fi
+    for directory in "$work/memory" ${lower:+"$lower"}; do
+        [ ! -d "$directory" ] || umount "$directory" || umount -l "$directory"
+    done
     rm -rf /run/netbootd
 } 2>/dev/null
 
@@ -562,5 +290,3 @@ hand_over() {
     fi
     give_up "the image's $real_init can't be started" "that the image is whole and of this machine's architecture"
 }
-
-main "$@"

@@ -21,6 +21,7 @@ TOOLS = (
     "mkdir",
     "rm",
     "cp",
+    "mv",
     "cat",
     "readlink",
     "sleep",
@@ -29,7 +30,7 @@ TOOLS = (
     "switch_root",
 )
 """What node-init can't do without."""
-HELPERS = ("wget", "chroot", "reboot")
+HELPERS = ("wget", "chroot", "reboot", "chown", "cmp", "ls", "sha256sum", "tar")
 """What it uses where they are there; a report can also be sent by the image's own wget, curl or bash."""
 _TO_LOOK_AROUND = ("ls", "dmesg", "ps", "ping", "lsmod", "ifconfig", "df", "grep", "vi", "less")
 """Free with busybox, for whoever adds a shell to see why a machine doesn't boot."""

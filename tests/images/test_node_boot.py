@@ -33,6 +33,7 @@ APPLETS = (
     "rm",
     "rmdir",
     "cp",
+    "mv",
     "cat",
     "readlink",
     "sleep",
@@ -52,6 +53,8 @@ echo "fact address $(ip -o -4 address show scope global | sed 's/  */ /g' | cut 
 echo "fact route $(ip route show default)"
 echo "fact network $(tr '\\n' ' ' </run/systemd/network/00-netbootd.network)"
 echo written >/etc/written && echo "fact written $(cat /etc/written)"
+echo "fact user $(grep render /etc/passwd) $(grep render /etc/group)"
+echo "fact shared $(cat /srv/shared/file) $(touch /srv/shared/by-node && stat -c %u /home/render)"
 echo "fact processes $(ps -o comm | grep -c sleep)"
 echo "fact arguments $*"
 echo "facts end"
@@ -95,6 +98,15 @@ class House:
     def common(self) -> Path:
         return self.directory / "common"
 
+    @property
+    def shared(self) -> Path:
+        return self.directory / "shared"
+
+    @property
+    def persistent(self) -> Path:
+        """What a head node would mount as the node's own root."""
+        return self.directory / "roots/n01/root"
+
 
 @pytest.fixture(scope="module")
 def house(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> House:
@@ -117,6 +129,16 @@ def house(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     put(made.files, "etc/ssh/key", "secret", 0o600)
     put(made.common, "root/.ssh/authorized_keys", "key", 0o600)
     (made.common / "root/.ssh").chmod(0o700)
+    accounts = "group render 1500\nuser render 1500 1500 /home/render /bin/sh\n"
+    put(made.common, "usr/lib/netbootd/accounts", accounts)
+    mounts = f"{made.shared} /srv/shared\n{made.directory}/nowhere /srv/nowhere\n"
+    put(made.common, "usr/lib/netbootd/mounts", mounts)
+    put(made.shared, "file", "of all nodes\n")
+    put(image, "etc/passwd", "root::0:0:root:/:/bin/sh\n")
+    made.persistent.mkdir(parents=True)
+    without = ("--exclude=./lib/modules", "--exclude=./boot")
+    packed = subprocess.run(["tar", "-C", image, *without, "-c", "."], check=True, stdout=subprocess.PIPE)
+    subprocess.run(["tar", "-C", made.persistent, "-xp"], input=packed.stdout, check=True)
     return made
 
 
@@ -166,9 +188,12 @@ def head(lab: Lab, house: House) -> Lab:
 
 
 def serve_nfs(lab: Lab, house: House, protocols: str) -> Ganesha:
+    read_only = dict.fromkeys((house.image, house.files, house.common), "RO")
+    exported = read_only | dict.fromkeys((house.shared, house.persistent), "RW")
     exports = "\n".join(
-        f"EXPORT {{ Export_Id={number}; Path={path}; Pseudo={path}; FSAL {{ Name=VFS; }} }}"
-        for number, path in enumerate((house.image, house.files, house.common), start=1)
+        f"EXPORT {{ Export_Id={number}; Path={path}; Pseudo={path}; Access_Type={access};"
+        " FSAL { Name=VFS; } }"
+        for number, (path, access) in enumerate(exported.items(), start=1)
     )
     config = put(
         lab.directory,
@@ -193,7 +218,11 @@ def test_the_image_becomes_a_node_with_its_files_and_nothing_left_over(head: Lab
     facts = node.facts()
     assert facts["host"] == "n01 n01"
     assert facts["modes"] == "755 0 / 700 0 /root 700 0 /root/.ssh 600 0 /etc/ssh/key"
-    assert facts["mounts"] == "/proc proc /sys sysfs /dev devtmpfs /run tmpfs / overlay"
+    assert facts["mounts"] == "/proc proc /sys sysfs /dev devtmpfs /run tmpfs / overlay /srv/shared nfs4"
+    assert facts["user"] == "render:x:1500:1500:cluster user:/home/render:/bin/sh render:x:1500:"
+    assert facts["shared"] == "of all nodes 1500"
+    assert (house.shared / "by-node").exists()
+    assert "/nowhere can't be mounted on /srv/nowhere: not exported" in node.output()
     assert facts["address"] == "eth0 10.77.0.10/24"
     assert facts["route"].startswith(f"default via {HEAD.ip} dev eth0")
     assert f"MACAddress={MAC} Type=ether" in facts["network"]
@@ -211,6 +240,39 @@ def test_where_only_nfs_v3_is_spoken_it_is_taken_and_said(lab: Lab, house: House
     node = Node(lab, RTL8139, house)
     assert node.facts()["host"] == "n01 n01"
     assert "mounted by NFS v3, since v4.2 failed" in node.output()
+
+
+@pytest.mark.parametrize("protocol", ["3", "4.2"])
+def test_a_root_of_its_own_keeps_what_is_written_and_files_that_fit_stay_untouched(
+    head: Lab, house: House, protocol: str
+) -> None:
+    node = Node(head, VIRTIO, house)
+    node.given |= {"root": "persistent", "image": str(house.persistent), "nfs": protocol}
+    facts = node.facts()
+    assert facts["host"] == "n01 n01"
+    kind = "nfs" if protocol == "3" else "nfs4"
+    assert f"/ {kind} /srv/shared {kind}" in facts["mounts"]
+    assert (house.persistent / "etc/written").read_text() == "written\n"
+    node.power_off()
+    kept = [house.persistent / name for name in ("etc/hostname", "etc/ssh/key", "etc/passwd")]
+    before = [path.stat().st_ctime_ns for path in kept]
+    assert node.facts()["modes"].endswith("600 0 /etc/ssh/key")
+    assert [path.stat().st_ctime_ns for path in kept] == before
+
+
+def test_a_root_of_its_own_that_is_not_mounted_yet_is_waited_for(head: Lab, house: House) -> None:
+    node = Node(head, VIRTIO, house)
+    node.given |= {"root": "persistent", "image": str(house.persistent)}
+    aside = house.persistent.with_name("aside")
+    aside.mkdir()
+    below = list(house.persistent.iterdir())
+    for path in below:
+        path.rename(aside / path.name)
+    node.power_on()
+    node.wait_for("is empty: the head node has yet to mount it", SECONDS)
+    for path in below:
+        (aside / path.name).rename(path)
+    node.wait_for("^facts end", SECONDS)
 
 
 def test_a_card_on_usb_is_found_and_missing_node_files_leave_a_node_with_its_name(

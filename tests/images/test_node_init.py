@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from netbootd.images import NODE_INIT_PATH, node_init
+from netbootd.images import NODE_INIT_PARTS, NODE_INIT_PATH, node_init
 from tests.lab.namespace import Lab
 
 SHELLS = {"dash": ["dash"], "busybox": ["busybox", "sh"], "bash": ["bash", "--posix"]}
-SCRIPTS = ["node_init.sh", "drivers.sh", "modprobe.sh"]
+SCRIPTS = ["node_init", "drivers.sh", "modprobe.sh"]
 DIRECTORY = Path(str(files("netbootd.images")))
 
 pytestmark = pytest.mark.needs("dash", "busybox", "bash")
@@ -35,6 +35,10 @@ def parts(script: str) -> str:
     return f"{text.removesuffix(last)}\n{GIVING_UP}\n{script}\n"
 
 
+def text_of(name: str) -> str:
+    return node_init().decode() if name == "node_init" else (DIRECTORY / name).read_text()
+
+
 def run(shell: list[str], script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     # $0 decides where it believes to be: not /init, so in an image.
     words = [*shell, "-c", parts(script), "node-init", *arguments]
@@ -44,20 +48,20 @@ def run(shell: list[str], script: str, *arguments: str) -> subprocess.CompletedP
 @pytest.mark.needs("shellcheck")
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_shellcheck_finds_nothing(name: str) -> None:
-    checkout = str(DIRECTORY.parent.parent)
-    command = ["shellcheck", "--shell=sh", "-x", "--source-path", checkout, str(DIRECTORY / name)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    command = ["shellcheck", "--shell=sh", "-x", "--source-path", str(DIRECTORY.parent.parent), "-"]
+    done = subprocess.run(command, capture_output=True, input=text_of(name), text=True, check=False)
     assert done.returncode == 0, done.stdout
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_every_shell_can_read_it(shell: list[str], name: str) -> None:
-    assert subprocess.run([*shell, "-n", DIRECTORY / name], check=False).returncode == 0
+    assert subprocess.run([*shell, "-n"], input=text_of(name), text=True, check=False).returncode == 0
 
 
 def test_it_is_package_data() -> None:
     assert node_init().startswith(b"#!/bin/sh\n")
     assert not NODE_INIT_PATH.startswith("/")
+    assert {path.name for path in DIRECTORY.glob("node_*.sh")} == set(NODE_INIT_PARTS)
 
 
 # ---- laying node files over the image
@@ -159,6 +163,160 @@ def test_an_empty_tree_changes_nothing(shell: list[str], tmp_path: Path) -> None
     (tmp_path / "root").mkdir()
     assert lay(shell, tmp_path / "files", tmp_path / "root").returncode == 0
     assert tree(tmp_path / "root") == {}
+
+
+# ---- a root that stays
+
+
+def lay_again(shell: list[str], source: Path, target: Path) -> subprocess.CompletedProcess[str]:
+    return run(shell, 'root=persistent new=$2; lay "$1" "$2"', str(source), str(target))
+
+
+def test_in_a_root_that_stays_only_what_differs_is_written(shell: list[str], tmp_path: Path) -> None:
+    source, target = tmp_path / "files", tmp_path / "root"
+    put(source / "etc/hosts", "same\n")
+    put(source / "etc/hostname", "n01\n")
+    put(source / "-rf", "odd\n")
+    put(source / "etc/key", "secret\n", 0o600)
+    (source / "etc/link").symlink_to("/here")
+    target.mkdir()
+    assert lay_again(shell, source, target).returncode == 0
+    before = {path: path.lstat().st_ctime_ns for path in target.rglob("*")}
+    put(target / "etc/hostname", "mine\n")
+    (target / "etc/key").chmod(0o644)
+    (target / "etc/link").unlink()
+    (target / "etc/link").symlink_to("/there")
+    assert lay_again(shell, source, target).returncode == 0
+    assert tree(target) == tree(source)
+    for name in ("etc/hosts", "-rf"):
+        assert (target / name).lstat().st_ctime_ns == before[target / name]
+
+
+def test_without_the_tools_to_compare_all_is_written(shell: list[str], tmp_path: Path) -> None:
+    source, target = tmp_path / "files", tmp_path / "root"
+    put(source / "etc/hostname", "n01\n")
+    put(target / "etc/hostname", "mine\n")
+    script = 'root=persistent new=$2; cmp() { return 127; }; lay "$1" "$2"'
+    assert run(shell, script, str(source), str(target)).returncode == 0
+    assert (target / "etc/hostname").read_text() == "n01\n"
+
+
+# ---- the cluster's accounts
+
+ACCOUNTS = """group render 1500
+user render 1500 1500 /home/render /bin/bash
+"""
+IMAGE = {
+    "etc/passwd": "root:x:0:0:root:/root:/bin/sh\npi:x:1000:1000:,,,:/home/pi:/bin/bash\n+::::::\n",
+    "etc/group": "root:x:0:\nvideo:x:44:pi\n",
+    "etc/shadow": "root:*:19000::::::\npi:$6$raspberry:19000:0:99999:7:::\n",
+    "etc/gshadow": "root:*::\n",
+}
+
+
+def image(root: Path, **changed: str) -> Path:
+    for name, content in (IMAGE | changed).items():
+        put(root / name, content, 0o640 if "shadow" in name else 0o644)
+    return root
+
+
+def accounts(shell: list[str], root: Path, text: str) -> str:
+    """What is told while `text` is carried out."""
+    put(root / "usr/lib/netbootd/accounts", text)
+    said = 'complain() { echo "$1"; }; go_on() { echo "failed: $1"; }'
+    script = f'{said}; chown() {{ echo "chown $1 ${{2#"$new"}}"; }}; new=$1; make_accounts'
+    done = run(shell, script, str(root))
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+def test_an_account_is_added_and_added_once(shell: list[str], tmp_path: Path) -> None:
+    root = image(tmp_path)
+    assert accounts(shell, root, ACCOUNTS) == "chown 1500:1500 /home/render\n"
+    added = {
+        "etc/passwd": "render:x:1500:1500:cluster user:/home/render:/bin/bash\n",
+        "etc/group": "render:x:1500:\n",
+        "etc/shadow": "render:*:19000:0:99999:7:::\n",
+        "etc/gshadow": "render:!::\n",
+    }
+    assert {name: (root / name).read_text() for name in IMAGE} == {
+        name: text + added[name] for name, text in IMAGE.items()
+    }
+    assert (root / "etc/shadow").stat().st_mode & 0o777 == 0o640
+    assert (root / "home/render").is_dir()
+    before = {path: path.lstat().st_ino for path in root.rglob("*")}
+    accounts(shell, root, ACCOUNTS)
+    assert {path: path.lstat().st_ino for path in root.rglob("*")} == before
+
+
+def test_a_password_that_was_set_on_the_node_stays_and_the_images_goes(
+    shell: list[str], tmp_path: Path
+) -> None:
+    root = image(tmp_path)
+    text = "group pi 1000\nuser pi 1000 1000 /home/pi /bin/bash\n"
+    accounts(shell, root, text)
+    assert "pi:*:" in (root / "etc/shadow").read_text()
+    assert "raspberry" not in (root / "etc/shadow").read_text()
+    shadow = (root / "etc/shadow").read_text().replace("pi:*:", "pi:$6$mine:")
+    put(root / "etc/shadow", shadow, 0o640)
+    accounts(shell, root, text)
+    assert (root / "etc/shadow").read_text() == shadow
+
+
+def test_the_clusters_entry_wins_and_who_shares_its_number_is_told(shell: list[str], tmp_path: Path) -> None:
+    root = image(tmp_path, **{"etc/group": "video:x:44:pi\nrender:x:44:pi,root\nold:x:1500:\n"})
+    said = accounts(shell, root, "group render 1500\nuser render 1000 1500 /home/render /bin/sh\n")
+    assert "the image's group old has the number 1500 too, which is the cluster's render" in said
+    assert "the image's group render had another number; it is 1500 now" in said
+    assert "the image's user pi has the number 1000 too" in said
+    assert (root / "etc/group").read_text() == "video:x:44:pi\nrender:x:1500:pi,root\nold:x:1500:\n"
+    assert "pi:x:1000:1000:,,,:" in (root / "etc/passwd").read_text()
+
+
+def test_an_image_without_shadow_or_with_its_files_elsewhere_serves_too(
+    shell: list[str], tmp_path: Path
+) -> None:
+    put(tmp_path / "usr/etc/passwd", "root:x:0:0:root:/root:/bin/sh")
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/passwd").symlink_to("/usr/etc/passwd")
+    (tmp_path / "var/home").mkdir(parents=True)
+    (tmp_path / "home").symlink_to("/var/home")
+    assert "failed" not in accounts(shell, tmp_path, ACCOUNTS)
+    assert (tmp_path / "usr/etc/passwd").read_text().splitlines()[1].startswith("render:x:1500:1500:")
+    assert (tmp_path / "etc/passwd").is_symlink()
+    assert sorted(path.name for path in (tmp_path / "etc").iterdir()) == ["group", "passwd"]
+    assert (tmp_path / "var/home/render").is_dir()
+
+
+def test_an_account_that_can_not_be_made_is_told_and_the_next_is_made(
+    shell: list[str], tmp_path: Path
+) -> None:
+    root = image(tmp_path)
+    (root / "etc/passwd").unlink()
+    (root / "etc/passwd").mkdir()
+    said = accounts(shell, root, "user a 1600 1600 /home/a /bin/sh\n# note\n\ngroup b 1601\n")
+    assert "failed: the cluster's user a can't be made on this node" in said
+    assert "b:x:1601:" in (root / "etc/group").read_text()
+
+
+# ---- shared directories
+
+
+def test_shared_directories_are_mounted_and_one_that_is_not_there_is_told(
+    shell: list[str], tmp_path: Path
+) -> None:
+    put(tmp_path / "usr/lib/netbootd/mounts", "/srv/home /home\n\n# note\n/srv/shared\t/srv/shared\n")
+    stand_ins = (
+        'mount_patiently() { why="no answer" advice="it"; echo "$@"; [ "$1" != /srv/shared ]; };'
+        ' say() { echo "said: $1"; }; go_on() { echo "failed: $1"; }'
+    )
+    done = run(shell, f"{stand_ins}; server=head root=ram new=$1; mount_shared", str(tmp_path))
+    assert done.stdout.splitlines() == [
+        f"/srv/home {tmp_path}/home 1 rw,hard,nosuid,nodev",
+        "said: head:/srv/home is mounted on /home",
+        f"/srv/shared {tmp_path}/srv/shared 1 rw,hard,nosuid,nodev",
+        "failed: the shared directory head:/srv/shared can't be mounted on /srv/shared: no answer; check it",
+    ]
 
 
 # ---- the card of the root in /etc/network/interfaces

@@ -12,7 +12,7 @@ from netbootd.images import programs
 from tests.images import elf_files
 from tests.images.roots import put, small_root
 
-PLAIN = ("dash", "mount", "umount", "mkdir", "rm", "cp", "cat", "readlink", "sleep", "ip", "chroot")
+PLAIN = ("dash", "mount", "umount", "mkdir", "rm", "cp", "mv", "cat", "readlink", "sleep", "ip", "chroot")
 
 
 def with_tools(root: Path, *names: str) -> Path:
