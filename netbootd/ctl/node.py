@@ -20,12 +20,14 @@ from netbootd.ctl.options import (
     dhcp_options,
     shown_options,
 )
+from netbootd.ctl.own_roots import standing
 from netbootd.ctl.tables import card, listing, say, warn
 from netbootd.errors import UserError
 from netbootd.image import image_name
 from netbootd.network import Network
 from netbootd.node import Mac, Node, expand_names, host_name, serial_number
 from netbootd.registry import NodeRequest, Registry, Settings
+from netbootd.roots.keeping import order_reset
 from netbootd.settings import changed_options, kernel_arguments
 
 app = typer.Typer(no_args_is_help=True, help="Register machines and see who they are.")
@@ -157,17 +159,21 @@ def list_(
 @app.command()
 def show(ctx: typer.Context, name: Name, as_json: Json = False) -> None:
     """Show everything about a node, and where each setting comes from."""
-    with Head.of(ctx).registry() as registry:
+    head = Head.of(ctx)
+    with head.registry() as registry:
         node = registry.node(host_name(name))
         profiles = {profile.name: profile for profile in registry.profiles()}
         record = full_record(node, registry.own_settings(node.name), profiles)
         booted = registry.booted().get(node.name)
     record["booted"] = booted.label if booted else None
+    root = standing(head, node, measured=True)
+    record["persistent_root"] = root.record if root else None
     if as_json:
         return card(record, {}, as_json=True)
     shown = {key: f"{value}" + (f"  ({source})" if source != "node" else "") for key, value, source in
              setting_rows(record)}  # fmt: skip
-    return card({**shown, "booted": record["booted"]}, {key: key for key in (*shown, "booted")})
+    shown |= {"booted": record["booted"], **({"persistent root": str(root)} if root else {})}
+    return card(shown, {key: key for key in shown})
 
 
 @app.command("set")
@@ -218,6 +224,8 @@ def set_(  # noqa: PLR0913 (each is an option of the command)
         _warn_of_own_images(registry, nodes, profile if image is None else None, name)
     for node in nodes:
         say(f"{node.name} changed: " + ", ".join(_change(key, node) for key in changes))
+        if {"image", "root", "profile"} & changes.keys() and (own := standing(head, node)) and own.advice:
+            warn(own.advice)
     if not bring_up_to_date(head, f"{_so_many(nodes)} changed"):
         warn_of_missing_images(head, nodes)
 
@@ -238,13 +246,23 @@ def rename(
 
 
 @app.command()
-def remove(ctx: typer.Context, name: Names) -> None:
+def remove(
+    ctx: typer.Context,
+    name: Names,
+    *,
+    discard: Annotated[
+        bool, typer.Option("--discard", help="Also what it changed in its persistent root.")
+    ] = False,
+) -> None:
     """Forget a node, or those of a range: all or none."""
     head = Head.of(ctx)
     names = expand_names(name)
     with head.registry() as registry:
         nodes = [registry.node(each) for each in names]
+        roots = node_root.to_discard(head, nodes, discard=discard)
         registry.remove_nodes(names)
+    for machine_id in roots:
+        order_reset(head.roots, machine_id)
     for node in nodes:
         say(f"removed {node.name}  {node.address}  {node.mac}")
     bring_up_to_date(head, f"{_so_many(nodes)} removed")

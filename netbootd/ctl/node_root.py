@@ -15,7 +15,7 @@ from netbootd.ctl.afterwards import bring_up_to_date
 from netbootd.ctl.head import Head, complete_images, complete_nodes
 from netbootd.ctl.options import Json
 from netbootd.ctl.tables import duration, listing, print_json, say, size, warn
-from netbootd.errors import HostError, UserError
+from netbootd.errors import HostError, NetbootdError, UserError
 from netbootd.image import image_name
 from netbootd.images.trees import size as size_of
 from netbootd.node import Node, RootMode, expand_names, host_name
@@ -180,7 +180,37 @@ def root_of(head: Head, name: str) -> "Root":
     return Root(node, lower, head.roots.upper(node.machine_id), Laid(head.config, node))
 
 
+def to_discard(head: Head, nodes: Sequence[Node], *, discard: bool) -> list[str]:
+    """The machine-ids of `nodes` whose roots shall go with them. Raises UserError where that would lose much.
+
+    Logs, and what each boot makes anew, may go; for what else a node changed `discard` has to be said.
+    """
+    kept = [node for node in nodes if head.roots.home(node.machine_id).exists()]
+    if not kept:
+        return []
+    if os.geteuid() != 0:
+        raise HostError(f"only root can remove {_some([n.name for n in kept])}: with a persistent root", "run as root")
+    if not discard and (losing := [node for node in kept if _has_changed(head, node)]):
+        name = losing[0].name
+        raise UserError(
+            f"{_some([node.name for node in losing])} changed files in a root of {_its(losing)} own",
+            f"`netbootctl node diff {name}` shows them, `node promote {name}` keeps them as a generation of the"
+            " image; --discard throws them away",
+        )
+    return [node.machine_id for node in kept]
+
+
 # Details
+
+
+def _has_changed(head: Head, node: Node) -> bool:
+    """Whether it changed more than what is its own. What can't be read counts."""
+    if keeping.is_empty(head.roots, node.machine_id):
+        return False
+    try:
+        return any(not each.why for each in root_of(head, node.name).told())
+    except NetbootdError:
+        return True
 
 
 def _meant(head: Head, names: Sequence[str]) -> tuple[list[Node], list[str]]:
@@ -254,6 +284,10 @@ def _some(names: Sequence[str]) -> str:
 
 def _has(names: Sequence[str]) -> str:
     return "has" if len(names) == 1 else "have"
+
+
+def _its(nodes: Sequence[Node]) -> str:
+    return "its" if len(nodes) == 1 else "their"
 
 
 def _seems(nodes: Sequence[Node]) -> str:

@@ -13,6 +13,7 @@ from netbootd.boot.progress import Progress
 from netbootd.ctl import wanted_loaders
 from netbootd.ctl.head import Head
 from netbootd.ctl.options import Json
+from netbootd.ctl.own_roots import standing
 from netbootd.ctl.tables import cell, duration, listing, print_json, say, table
 from netbootd.ctl.verdict import ADVICE, State, state, stopped_at
 from netbootd.node import Booted, Mac, Node
@@ -89,10 +90,15 @@ def _node(
     how = state(progress, now)
     current = head.images.current_number(node.image) if node.image else None
     boots = f"{node.image}@{current}" if current else node.image
+    own = standing(head, node)
+    if own and own.used:
+        boots = own.over
     told = booted.label if booted else None
     shown = boots
     if told and told != boots:
         shown = f"{told}, next {boots or '-'}"
+    if own and own.used:
+        shown = f"{shown}, own root{f'; {own.newer} is current' if own.newer else ''}"
     return {
         "name": node.name,
         "address": str(node.address),
@@ -102,7 +108,8 @@ def _node(
         "ago": f"{duration(now - progress.last)} ago" if progress else None,
         "image": node.image,
         "booted": told,
-        "next": boots if current else None,
+        "next": boots if current or (own and own.used) else None,
+        "persistent_root": own.record if own else None,
         "boots": shown,
         "remark": _remark(progress, proxied=head.proxied(node) is not None)
         if progress and how is State.STUCK

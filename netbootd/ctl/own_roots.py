@@ -1,0 +1,61 @@
+"""What is said of a node's persistent root: what it lies over, what is newer, how much was changed."""
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+from netbootd.ctl.head import Head
+from netbootd.ctl.tables import size
+from netbootd.images import trees
+from netbootd.node import Node, RootMode
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """`over`: what the node's changes lie over, `newer`: what it would boot without them, where that differs.
+
+    Both as debian@3. `octets` it changed or added; None where we may not look.
+    """
+
+    node: Node
+    over: str
+    newer: str | None
+    octets: int | None
+
+    @property
+    def used(self) -> bool:
+        """Whether the node boots from it."""
+        return self.node.root is RootMode.PERSISTENT
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """For programs."""
+        return {"generation": self.over, "newer": self.newer, "size": self.octets}
+
+    def __str__(self) -> str:
+        octets = f"{size(self.octets)} " if self.octets is not None else ""
+        newer = f"; {self.newer} is current" if self.newer else ""
+        return f"{octets}over {self.over}{newer if self.used else '; not in use'}"
+
+    @property
+    def advice(self) -> str:
+        """Why the node doesn't boot what is current, and what to do for it to; empty where it does."""
+        if not self.used or not self.newer:
+            return ""
+        name = self.node.name
+        return (
+            f"{name} goes on with its own root, over {self.over}: {self.newer} isn't in it; `netbootctl node"
+            f" reset {name}` discards its changes and gives it that (see `node diff`, `node promote` first)"
+        )
+
+
+def standing(head: Head, node: Node, *, measured: bool = False) -> Standing | None:
+    """How the node's persistent root stands; None where it has none. `measured` looks at every file."""
+    over = head.roots.generation(node.machine_id)
+    if over is None:
+        return None
+    current = head.images.current_number(node.image) if node.image else None
+    newer = f"{node.image}@{current}" if current is not None else None
+    label = f"{over[0]}@{over[1]}"
+    octets = trees.size(head.roots.upper(node.machine_id)) if measured and os.geteuid() == 0 else None
+    return Standing(node, label, newer if newer != label else None, octets)
