@@ -60,6 +60,6 @@ SUPPORT_DIRECTORIES = tuple(
 )
 """Of boards: a card on the chip doesn't come up before its clock, its PHY's regulator and their bus do."""
 
-FILE_SYSTEMS = _names("nfs nfsv3 nfsv4 overlay")
+FILE_SYSTEMS = _names("nfs nfsv3 nfsv4 overlay squashfs loop")
 
 OTHERS = _names("af_packet")

@@ -41,6 +41,8 @@ class InitrdReport:
     firmware: tuple[str, ...]
     remarks: tuple[str, ...]
     """What is worth knowing: one line each."""
+    squashfs: str
+    """The best compression that the kernel reads in a squashfs; empty where it mounts none (root mode ram)."""
 
 
 def build(
@@ -104,6 +106,7 @@ def build(
         modules=tuple(names),
         firmware=tuple(sorted(firmware)),
         remarks=tuple(remarks),
+        squashfs=selection.squashfs,
     )
 
 

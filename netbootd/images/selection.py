@@ -12,6 +12,10 @@ from netbootd.images.kernel_modules import ModuleTree
 _PCS = (3, 62)
 """e_machine of i386 and x86-64: their cards are on PCI or USB."""
 _REQUIRED = (("nfs", "NFS_FS"), ("overlay", "OVERLAY_FS"))
+_FOR_MEMORY = (("squashfs", "SQUASHFS"), ("loop", "BLK_DEV_LOOP"))
+"""What root mode `ram` needs besides; an image without them boots in the others."""
+_COMPRESSIONS = {"SQUASHFS_ZSTD": "zstd", "SQUASHFS_XZ": "xz"}
+"""Of squashfs, in the order of preference; gzip is what all kernels have that have any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +26,8 @@ class Selection:
     later: frozenset[str]
     """Drivers that are loaded only when no card has come up without: USB hosts, clocks, regulators."""
     remarks: list[str]
+    squashfs: str
+    """The best compression that its kernel reads in a squashfs: zstd, xz, gzip; empty where it has none."""
 
     @property
     def names(self) -> list[str]:
@@ -70,7 +76,8 @@ def select(
         orders[name] = tree.order(name)
     for name in {needed for order in orders.values() for needed in order}:
         orders.setdefault(name, tree.order(name))
-    return Selection(orders, frozenset((*cards.USB_HOSTS, *support)), remarks)
+    squashfs, more = _squashfs(release, tree, options)
+    return Selection(orders, frozenset((*cards.USB_HOSTS, *support)), [*remarks, *more], squashfs)
 
 
 def _wanted(tree: ModuleTree, fast_cards: bool) -> list[str]:
@@ -87,11 +94,7 @@ def _wanted(tree: ModuleTree, fast_cards: bool) -> list[str]:
 
 
 def _check_file_systems(release: str, tree: ModuleTree, options: frozenset[str]) -> list[str]:
-    lacks = [
-        (name, option)
-        for name, option in _REQUIRED
-        if name not in tree and name not in tree.builtin and option not in options
-    ]
+    lacks = _lacking(_REQUIRED, tree, options)
     if not lacks:
         return []
     if not tree.builtin and not options:
@@ -101,3 +104,20 @@ def _check_file_systems(release: str, tree: ModuleTree, options: frozenset[str])
         f"the kernel {release} of the image has no {' and no '.join(name for name, _ in lacks)}",
         f"install a kernel with {wanted}, or the package of its modules",
     )
+
+
+def _squashfs(release: str, tree: ModuleTree, options: frozenset[str]) -> tuple[str, list[str]]:
+    if lacks := _lacking(_FOR_MEMORY, tree, options):
+        what = " and no ".join(name for name, _ in lacks)
+        return "", [f"no root mode ram: the kernel {release} has no {what}"]
+    return next((name for option, name in _COMPRESSIONS.items() if option in options), "gzip"), []
+
+
+def _lacking(
+    wanted: Iterable[tuple[str, str]], tree: ModuleTree, options: frozenset[str]
+) -> list[tuple[str, str]]:
+    return [
+        (name, option)
+        for name, option in wanted
+        if name not in tree and name not in tree.builtin and option not in options
+    ]
