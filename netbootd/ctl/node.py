@@ -20,7 +20,7 @@ from netbootd.ctl.options import (
     dhcp_options,
     shown_options,
 )
-from netbootd.ctl.own_roots import standing
+from netbootd.ctl.own_roots import advise, standing
 from netbootd.ctl.tables import card, listing, say, warn
 from netbootd.errors import UserError
 from netbootd.image import image_name
@@ -224,8 +224,7 @@ def set_(  # noqa: PLR0913 (each is an option of the command)
         _warn_of_own_images(registry, nodes, profile if image is None else None, name)
     for node in nodes:
         say(f"{node.name} changed: " + ", ".join(_change(key, node) for key in changes))
-        if {"image", "root", "profile"} & changes.keys() and (own := standing(head, node)) and own.advice:
-            warn(own.advice)
+    advise(head, nodes if {"image", "root", "profile"} & changes.keys() else (), warn)
     if not bring_up_to_date(head, f"{_so_many(nodes)} changed"):
         warn_of_missing_images(head, nodes)
 

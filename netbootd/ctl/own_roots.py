@@ -1,6 +1,7 @@
 """What is said of a node's persistent root: what it lies over, what is newer, how much was changed."""
 
 import os
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,6 +48,13 @@ class Standing:
             f"{name} goes on with its own root, over {self.over}: {self.newer} isn't in it; `netbootctl node"
             f" reset {name}` discards its changes and gives it that (see `node diff`, `node promote` first)"
         )
+
+
+def advise(head: Head, nodes: Iterable[Node], tell: Callable[[str], None]) -> None:
+    """Tell of nodes that go on with what their own root lies over, though something newer is current."""
+    for node in nodes:
+        if (own := standing(head, node)) and own.advice:
+            tell(own.advice)
 
 
 def standing(head: Head, node: Node, *, measured: bool = False) -> Standing | None:

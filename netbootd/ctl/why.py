@@ -11,7 +11,7 @@ import typer
 from netbootd import events
 from netbootd.ctl.head import Head, complete_nodes, machine_called
 from netbootd.ctl.options import Json
-from netbootd.ctl.own_roots import standing
+from netbootd.ctl.own_roots import advise
 from netbootd.ctl.paste import lines_for, show_recipes
 from netbootd.ctl.tables import console, duration, listing, print_json, say
 from netbootd.ctl.verdict import State, advice, complaint, state
@@ -44,7 +44,6 @@ def why(
     how = state(progress, now)
     beside = head.proxied(node) if node else None
     found, trouble = advice(happened, proxied=beside is not None), complaint(happened)
-    own = standing(head, node) if node else None
     pasted = lines_for(head, node, beside, happened) if node and beside and found else ()
     if as_json:
         return print_json(
@@ -58,7 +57,6 @@ def why(
                 "trouble": trouble or None,
                 "checks": list(found.checks) if found and how is not State.BOOTING else [],
                 "paste": [asdict(recipe) for recipe in pasted],
-                "persistent_root": own.record if own else None,
             }
         )
     who = f"{node.name} ({progress.mac if progress else node.mac})" if node else f"{mac}, not registered,"
@@ -84,8 +82,7 @@ def why(
         for check in found.checks:
             say(f"  - {check.replace('NAME', node.name) if node else check}")
     show_recipes(pasted)
-    if own and own.advice:
-        say(own.advice)
+    advise(head, [node] if node else [], say)
     return None
 
 
