@@ -189,13 +189,16 @@ def to_discard(head: Head, nodes: Sequence[Node], *, discard: bool) -> list[str]
     if not kept:
         return []
     if os.geteuid() != 0:
-        raise HostError(f"only root can remove {_some([n.name for n in kept])}: with a persistent root", "run as root")
+        named = _some([node.name for node in kept])
+        raise HostError(
+            f"{named} {_has([n.name for n in kept])} a persistent root, which is root's", "run it as root"
+        )
     if not discard and (losing := [node for node in kept if _has_changed(head, node)]):
         name = losing[0].name
         raise UserError(
             f"{_some([node.name for node in losing])} changed files in a root of {_its(losing)} own",
-            f"`netbootctl node diff {name}` shows them, `node promote {name}` keeps them as a generation of the"
-            " image; --discard throws them away",
+            f"`netbootctl node diff {name}` shows them, `node promote {name}` keeps them as a generation of"
+            " the image; --discard throws them away",
         )
     return [node.machine_id for node in kept]
 
