@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any
 
+from netbootd.errors import did_you_mean
 from netbootd.toml_lines import Path, line_of
 
 Table = dict[str, Any]
@@ -108,8 +108,7 @@ def _copy(value: Any) -> Any:
 
 
 def _did_you_mean(where: Path, known: tuple[str, ...]) -> str:
-    close = get_close_matches(str(where[-1]), known, 1)
-    return f"; did you mean {close[0]}?" if close else f"; known here: {', '.join(known)}"
+    return "; " + did_you_mean(str(where[-1]), known, f"known here: {', '.join(known)}")
 
 
 def _dotted(path: Path) -> str:

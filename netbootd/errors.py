@@ -5,6 +5,15 @@ is for whoever sent us bytes; `HostError` is for the machine we run on (a missin
 Every error carries one line that says what is wrong and, where we know it, a hint: what to do about it.
 """
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+def did_you_mean(word: str, known: Iterable[str], otherwise: str = "") -> str:
+    """A hint for a word that isn't known: the one that it nearly is, else `otherwise`."""
+    close = get_close_matches(word, list(known), 1)
+    return f"did you mean {close[0]}?" if close else otherwise
+
 
 class NetbootdError(Exception):
     """Anything netbootd reports by itself; never shown with a traceback."""

@@ -1,12 +1,12 @@
 """An image's generations, as values; how they are made is netbootd.images' business."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from netbootd.errors import UserError
+from netbootd.errors import UserError, did_you_mean
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 
@@ -45,6 +45,8 @@ class Generation:
     """Of the file that was imported; empty for an image that came otherwise."""
     loaders: tuple[str, ...] = ()
     """What the image brings in boot/loaders/: shimx64.efi, grubx64.efi … as its distribution signed them."""
+    squashfs: str = ""
+    """What its kernel reads a squashfs of: zstd, xz, gzip; empty where it can't keep its root in memory."""
     firmware: bool = False
     """Whether boot/firmware/ has what a Raspberry Pi's own boot loader asks for (start4.elf …)."""
     config_txt: tuple[str, ...] = ()
@@ -89,3 +91,9 @@ def parse_label(text: str) -> tuple[str, int | None]:
     if at and not re.fullmatch(r"[1-9][0-9]{0,8}", number):
         raise UserError(f"{text[:80]!r} names no generation", "write NAME or NAME@NUMBER, as in debian@3")
     return image_name(name), int(number) if at else None
+
+
+def how_to_get(name: str, known: Sequence[str]) -> str:
+    """A hint for an image that nothing can be booted from: what was meant, or what makes it."""
+    make = f"`netbootctl image build {name}` makes one"
+    return make if name in known else did_you_mean(name, known, make)

@@ -8,7 +8,7 @@ import sqlite3
 from collections.abc import Iterator, Mapping
 from ipaddress import IPv4Address
 
-from netbootd.errors import UserError
+from netbootd.errors import UserError, did_you_mean
 from netbootd.network import Network, network_of
 from netbootd.node import Mac, same_serial
 from netbootd.settings import DEEPEST_PROFILE
@@ -85,9 +85,10 @@ def profile_exists(db: sqlite3.Connection, profile: str | None) -> None:
     """The profile is there; None always is."""
     if profile is None or db.execute("SELECT 1 FROM profile WHERE name = ?", (profile,)).fetchone():
         return
+    known = [row[0] for row in db.execute("SELECT name FROM profile")]
     raise UserError(
         f"there is no profile {profile[:80]!r}",
-        "`netbootctl profile list` shows them, `profile set` makes one",
+        did_you_mean(profile, known, "`netbootctl profile list` shows them, `profile set` makes one"),
     )
 
 

@@ -2,11 +2,10 @@
 
 import os
 from collections.abc import Iterable
-from difflib import get_close_matches
 
 from netbootd.ctl.head import Head
 from netbootd.ctl.tables import say, warn
-from netbootd.node import Node
+from netbootd.image import how_to_get
 
 
 def bring_up_to_date(head: Head, done: str) -> bool:
@@ -20,10 +19,8 @@ def bring_up_to_date(head: Head, done: str) -> bool:
     return True
 
 
-def warn_of_missing_images(head: Head, nodes: Iterable[Node]) -> None:
+def warn_of_missing_images(head: Head, images: Iterable[str | None]) -> None:
     """What `apply` would have warned of."""
-    for image in sorted({node.image for node in nodes if node.image}):
+    for image in sorted({image for image in images if image}):
         if head.images.current_number(image) is None:
-            meant = get_close_matches(image, head.images.names(), 1)
-            mend = f"did you mean {meant[0]}?" if meant else f"`netbootctl image build {image}` makes one"
-            warn(f"there is no image {image} yet; {mend}")
+            warn(f"there is no image {image} yet; {how_to_get(image, head.images.names())}")

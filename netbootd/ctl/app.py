@@ -53,6 +53,7 @@ class _Nouns(TyperGroup):
             module = import_module(f"netbootd.ctl.{COMMANDS[args[0]][0]}")
             command = get_command(module.app)
             command.name = args[0]
+            _tidy(command)
             return args[0], command, args[1:]
         return super().resolve_command(ctx, args)
 
@@ -63,6 +64,15 @@ _USAGE: type[Exception] = cast(type[Exception], typer.BadParameter.__mro__[2])
 """What typer raises for a command line that it can't take, whether it brings click with it or imports it."""
 
 app = typer.Typer(name="netbootctl", cls=_Nouns, rich_markup_mode="rich", invoke_without_command=True)
+
+
+def _tidy(command: Any) -> None:
+    """Leave what installs completion to `netbootctl --help`, and breaking lines to the terminal."""
+    completion = ("install_completion", "show_completion")
+    command.params = [each for each in command.params if each.name not in completion]
+    command.help = "\n\n".join(" ".join(each.split()) for each in (command.help or "").split("\n\n"))
+    for each in getattr(command, "commands", {}).values():
+        _tidy(each)
 
 
 def _listed_only() -> None:

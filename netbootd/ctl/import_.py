@@ -98,7 +98,7 @@ def import_(  # noqa: PLR0913 (each is an option of the command)
         warn(f"{_some(bare)}: no image yet; `netbootctl node set {bare[0]} --image IMAGE` gives one")
     _warn_of_keys(head, made)
     if not bring_up_to_date(head, done):
-        warn_of_missing_images(head, nodes)
+        warn_of_missing_images(head, [node.image for node in nodes])
 
 
 # Details

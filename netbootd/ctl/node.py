@@ -123,7 +123,7 @@ def add(  # noqa: PLR0913 (each is an option of the command)
     elif present:
         warn(f"no --image was given; `netbootctl node set {name} --image {'|'.join(present)}`")
     if not bring_up_to_date(head, f"{_so_many(nodes)} registered"):
-        warn_of_missing_images(head, nodes)
+        warn_of_missing_images(head, [node.image for node in nodes])
 
 
 @app.command("list")
@@ -226,7 +226,7 @@ def set_(  # noqa: PLR0913 (each is an option of the command)
         say(f"{node.name} changed: " + ", ".join(_change(key, node) for key in changes))
     advise(head, nodes if {"image", "root", "profile"} & changes.keys() else (), warn)
     if not bring_up_to_date(head, f"{_so_many(nodes)} changed"):
-        warn_of_missing_images(head, nodes)
+        warn_of_missing_images(head, [node.image for node in nodes])
 
 
 @app.command()

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from netbootd.boot.loaders import loader_name
-from netbootd.ctl.afterwards import bring_up_to_date
+from netbootd.ctl.afterwards import bring_up_to_date, warn_of_missing_images
 from netbootd.ctl.head import Head, complete_images, complete_profiles
 from netbootd.ctl.options import (
     DhcpOptions,
@@ -121,8 +121,10 @@ def set_(  # noqa: PLR0913 (each is an option of the command)
         registry.put_profile(
             replace(profile, parent=parent if parent is not None else profile.parent, settings=settings)
         )
+        used = any(node.image == image for node in registry.nodes())
     say(f"profile {name} {'changed' if name in found else 'made'}")
-    bring_up_to_date(head, f"profile {name}")
+    if not bring_up_to_date(head, f"profile {name}") or not used:
+        warn_of_missing_images(head, [image])
 
 
 @app.command()

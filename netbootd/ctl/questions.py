@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from ipaddress import IPv4Address, IPv4Interface
 
 import typer
@@ -10,7 +9,7 @@ import typer
 from netbootd import config_values
 from netbootd.ctl import proposals
 from netbootd.ctl.tables import say
-from netbootd.errors import HostError, UserError
+from netbootd.errors import HostError, UserError, did_you_mean
 from netbootd.links import Interface
 from netbootd.network import DhcpMode
 
@@ -117,8 +116,7 @@ def dhcp_mode(text: str) -> str:
 
 def _find(text: str, by_name: Mapping[str, Interface]) -> Interface:
     if text not in by_name:
-        close = get_close_matches(text, by_name, 1)
-        hint = f"did you mean {close[0]}?" if close else f"there is {', '.join(by_name)}"
+        hint = did_you_mean(text, by_name, f"there is {', '.join(by_name)}")
         raise UserError(f"there is no interface {text[:40]!r}", hint)
     return by_name[text]
 

@@ -16,6 +16,7 @@ from netbootd.ctl.options import Json
 from netbootd.ctl.own_roots import standing
 from netbootd.ctl.tables import cell, duration, listing, print_json, say, table
 from netbootd.ctl.verdict import ADVICE, State, state, stopped_at
+from netbootd.image import how_to_get
 from netbootd.node import Booted, Mac, Node
 from netbootd.stage import Level
 
@@ -135,7 +136,7 @@ def _missing(
             yield f"network {interface} has no address; `netbootctl doctor` says how to give it one"
     for image in sorted({node.image for node in nodes if node.image} | profile_images):
         if head.images.current_number(image) is None:
-            yield f"image {image} has no current generation; `netbootctl image build {image}` makes one"
+            yield f"image {image} has no current generation; {how_to_get(image, head.images.names())}"
     if bare := [node.name for node in nodes if not node.image]:
         more = f" and {len(bare) - 5} more" if len(bare) > 5 else ""
         yield f"{', '.join(bare[:5])}{more}: no image; `netbootctl node set NAME --image IMAGE`"

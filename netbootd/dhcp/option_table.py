@@ -7,7 +7,6 @@ hexadecimal.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 
 from netbootd.dhcp.option_types import (
     ADDRESS,
@@ -27,7 +26,7 @@ from netbootd.dhcp.option_types import (
     OptionType,
     unsigned,
 )
-from netbootd.errors import UserError
+from netbootd.errors import UserError, did_you_mean
 
 LARGEST = 1024
 """Octets of one option; a reply is one Ethernet frame, and has other options too."""
@@ -252,9 +251,8 @@ def number(written: str) -> int:
         found = int(digits)
     if found is not None:
         return found
-    close = get_close_matches(word, _NUMBERS, 1) or get_close_matches(word, _ALSO, 1)
-    hint = f"did you mean {close[0]}?" if close else "write its number, as in option-224"
-    raise UserError(f"there is no DHCP option {written[:40]!r}", hint)
+    also = did_you_mean(word, _ALSO, "write its number, as in option-224")
+    raise UserError(f"there is no DHCP option {written[:40]!r}", did_you_mean(word, _NUMBERS, also))
 
 
 def read(written: str, value: object) -> tuple[int, bytes]:

@@ -8,13 +8,12 @@ with which a file of a kilobyte stands for gigabytes.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from typing import Any
 
 import yaml
 
 from netbootd.contents import Contents, NodeRecord
-from netbootd.errors import UserError
+from netbootd.errors import UserError, did_you_mean
 from netbootd.exchange import fields
 from netbootd.exchange.described import Described, Entry, Place, Remark, refuse
 from netbootd.node import host_name
@@ -123,8 +122,7 @@ class _Reader:
         self.problems.append(Remark(Place(self.file, line), text))
 
     def unknown(self, key: _Scalar, known: Sequence[str]) -> None:
-        close = get_close_matches(key.text, known, 1)
-        hint = f"did you mean {close[0]}?" if close else f"one of {', '.join(known)}"
+        hint = did_you_mean(key.text, known, f"one of {', '.join(known)}")
         self.fault(key.line, f"{key.text[:40]!r} isn't known here; {hint}")
 
     def map(self, value: _Value | None, what: str) -> dict[str, tuple[_Scalar, _Value]]:

@@ -20,6 +20,7 @@ from netbootd.files.shares import Shares, shares
 from netbootd.files.templates import Rendering, strays
 from netbootd.files.tree import Tree
 from netbootd.files.trees import CLUSTER_KEY_COMMENT, Trees
+from netbootd.image import how_to_get
 from netbootd.images.store import ImageStore
 from netbootd.network import Network
 from netbootd.nfs.exports import Export, Generations, desired
@@ -237,7 +238,8 @@ def _generations(inputs: Inputs, nodes: Sequence[Node], roots: Difference) -> tu
             current[image] = path
             continue
         users = [node.name for node in nodes if node.image == image]
-        warnings.append(f"there is no image {image} for {_enumerated(users)}: netbootctl image build {image}")
+        mend = how_to_get(image, inputs.store.names())
+        warnings.append(f"there is no image {image} for {_enumerated(users)}; {mend}")
     booted = {
         node: path
         for node, told in inputs.registry.booted().items()

@@ -143,7 +143,10 @@ def test_every_command_of_the_listing_is_there(head: Head) -> None:
         "doctor",
     ):
         assert f" {noun} " in listed
-        assert f"netbootctl {noun}" in head.well(noun, "--help").out
+        shown = head.well(noun, "--help").out
+        assert f"netbootctl {noun}" in shown
+        assert "--install-completion" not in shown, "the shell's completion is netbootctl's, not a command's"
+    assert "--install-completion" in listed
 
 
 @pytest.mark.parametrize(

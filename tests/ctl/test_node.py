@@ -193,6 +193,22 @@ def test_an_image_that_is_not_there_yet_is_a_warning(head: Head) -> None:
     assert names(head) == ["n01"]
 
 
+def test_a_misspelt_image_or_profile_is_told_which_was_meant(head: Head) -> None:
+    head.image("debian")
+    for words in (
+        ["node", "add", "n01", "--mac", MACS[0], "--image", "debain"],
+        ["node", "set", "n01", "--image", "debain"],
+        ["profile", "set", "base", "--image", "debain"],
+    ):
+        done = head.well(*words)
+        assert "there is no image debain" in done.err and "did you mean debian?" in done.err, words
+        assert "image build debain" not in done.err
+    done = head("node", "set", "n01", "--profile", "bsae")
+    assert done.err == "error: there is no profile 'bsae'; did you mean base?\n"
+    done = head.well("profile", "set", "base", "--image", "later")
+    assert "there is no image later yet; `netbootctl image build later` makes one" in done.err
+
+
 def test_set_changes_what_is_said_and_nothing_else(two: Head) -> None:
     before = two.well("node", "show", "n01", "--json").json
     two.well("node", "set", "n01", "--ip", "10.77.0.50", "--root", "ram", "--kernel-args", "quiet  nomodeset")

@@ -478,7 +478,7 @@ def test_missing_images_and_keys_are_told_with_the_command_that_mends_it(head: H
     head.add(1, 2, 3, 4, 5, 6, 7)
     warnings = "\n".join(head.apply().warnings)
     assert "ssh-keygen -t ed25519" in warnings
-    assert "n1, n2, n3, n4, n5 and 2 more: netbootctl image build debian" in warnings
+    assert "n1, n2, n3, n4, n5 and 2 more; `netbootctl image build debian` makes one" in warnings
 
 
 @pytest.mark.parametrize(

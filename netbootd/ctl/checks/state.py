@@ -10,7 +10,7 @@ from netbootd.ctl.apply import planned
 from netbootd.ctl.checks.finding import Context, Finding, note, ok, warning, wrong
 from netbootd.ctl.tables import size
 from netbootd.dhcp.proxy import REGISTERED_ELSEWHERE
-from netbootd.errors import ConfigError, NetbootdError
+from netbootd.errors import ConfigError, NetbootdError, did_you_mean
 from netbootd.events import timeline
 from netbootd.images.store import ImageStore
 from netbootd.network import DhcpMode
@@ -80,7 +80,10 @@ def nodes(context: Context) -> list[Finding]:
     for image in sorted({node.image for node in registered if node.image} - set(store.names())):
         users = _some([node.name for node in registered if node.image == image])
         found.append(
-            wrong(f"there is no image {image}, which {users} should boot", f"netbootctl image build {image}")
+            wrong(
+                f"there is no image {image}, which {users} should boot",
+                did_you_mean(image, store.names(), f"netbootctl image build {image}"),
+            )
         )
     stray = [n.name for n in registered if not any(n.address in net.subnet for net in context.networks)]
     if stray and context.networks:

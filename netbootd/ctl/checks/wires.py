@@ -1,13 +1,13 @@
 """The interfaces that netbootd.toml names: there, up, with the address, with a cable; and the ways out."""
 
 from collections.abc import Iterator
-from difflib import get_close_matches
 from ipaddress import IPv4Address
 from pathlib import Path
 from socket import AF_INET, SOCK_DGRAM, socket
 
 from netbootd.config import NetworkSettings
 from netbootd.ctl.checks.finding import Context, Finding, ok, warning, wrong
+from netbootd.errors import did_you_mean
 from netbootd.links import Interface
 
 FORWARDING = Path("/proc/sys/net/ipv4/ip_forward")
@@ -70,8 +70,7 @@ def _route_to(address: IPv4Address) -> IPv4Address | None:
 
 def _missing(name: str, by_name: dict[str, Interface]) -> Finding:
     wired = [n for n, link in by_name.items() if link.mac is not None]
-    close = get_close_matches(name, wired, 1)
-    there = f"did you mean {close[0]}?" if close else f"this machine has {', '.join(wired) or 'none'}"
+    there = did_you_mean(name, wired, f"this machine has {', '.join(wired) or 'none'}")
     return wrong(
         f"there is no interface {name}; {there}", "netbootctl setup, or set `interface` in netbootd.toml"
     )
