@@ -12,7 +12,7 @@ DEMO_PACKAGES := $(LAB_PACKAGES)
 TEST_PACKAGES := $(LAB_PACKAGES) busybox udhcpc klibc-utils isc-dhcp-client isc-dhcp-relay tftp-hpa atftp curl wget libnfs-utils \
                  nfs-kernel-server dnsmasq-base isc-dhcp-server kea-dhcp4-server nftables iptables tshark binutils kmod shellcheck \
                  libsystemd-dev pkg-config gcc python3-dev \
-                 e2fsprogs dosfstools mtools fdisk btrfs-progs f2fs-tools xfsprogs squashfs-tools zip bzip2 lz4 \
+                 e2fsprogs dosfstools mtools fdisk btrfs-progs f2fs-tools erofs-utils xfsprogs squashfs-tools zip bzip2 lz4 \
                  skopeo xorriso qemu-system-arm qemu-efi-aarch64 pxelinux syslinux-common \
                  grub-efi-amd64-signed shim-signed u-boot-qemu u-boot-tools chrony passwd
 

@@ -7,6 +7,8 @@ from uuid import UUID
 HEAD = 68 << 10
 """Octets of a partition that are enough to tell."""
 _BTRFS = 64 << 10
+_LARGEST_SHIFT = 16
+"""erofs' blocks have 64 KiB at most (EROFS_MAX_BLOCK_SIZE is a page)."""
 _BY_MAGIC = (
     (0, b"hsqs", "squashfs"),
     (0, b"XFSB", "xfs"),
@@ -44,7 +46,12 @@ def recognise(head: bytes) -> FileSystem | None:
 
 
 def _named(kind: str, head: bytes) -> FileSystem:
-    places = {"ext4": (1128, 1144, 16), "xfs": (32, 108, 12), "btrfs": (_BTRFS + 32, _BTRFS + 299, 256)}
+    places = {
+        "ext4": (1128, 1144, 16),
+        "xfs": (32, 108, 12),
+        "btrfs": (_BTRFS + 32, _BTRFS + 299, 256),
+        "erofs": (1024 + 48, 1024 + 64, 16),
+    }
     if kind == "f2fs":
         label = head[1148 : 1148 + 1024].decode("utf-16-le", "replace").split("\0")[0]
         return FileSystem(kind, str(UUID(bytes=head[1132:1148])), label, _size(kind, head))
@@ -62,6 +69,9 @@ def _size(kind: str, head: bytes) -> int:
         return int(block * blocks)
     if kind == "f2fs":
         return int(struct.unpack_from("<Q", head, 1024 + 36)[0] << 12)
+    if kind == "erofs":
+        shift = head[1024 + 12]
+        return int(struct.unpack_from("<I", head, 1024 + 36)[0] << shift) if shift <= _LARGEST_SHIFT else 0
     at = {"squashfs": 40, "btrfs": _BTRFS + 112}.get(kind)
     return int(struct.unpack_from("<Q", head, at)[0]) if at is not None else 0
 
