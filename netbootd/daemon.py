@@ -115,6 +115,7 @@ class Daemon:
             asyncio.create_task(self._flush_events()),
             asyncio.create_task(self._stopping.wait()),
         ]
+        cleaning = asyncio.create_task(self._clean_images())
         if directory := os.environ.get("RUNTIME_DIRECTORY"):
             tasks.append(asyncio.create_task(self._ask_for_apply(Path(directory.split(":")[0]) / "apply")))
         if interval := service_manager.watchdog_interval():
@@ -124,9 +125,9 @@ class Daemon:
             for task in done:
                 task.result()
         finally:
-            for task in tasks:
+            for task in (*tasks, cleaning):
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.gather(*tasks, cleaning, return_exceptions=True)
 
     # Networks
 
@@ -260,6 +261,16 @@ class Daemon:
         while True:
             await asyncio.sleep(FLUSH_EVERY)
             self._events.flush()
+
+    async def _clean_images(self) -> None:
+        """Remove what interrupted imports left, where this runs as root; else root's `apply` does it."""
+        if os.geteuid() != 0:
+            return
+        try:
+            for path in await asyncio.to_thread(self._head.store.clean):
+                log.info("%s was left by a command that was interrupted: removed", path)
+        except HostError as error:
+            log.warning("what interrupted commands left can't be removed: %s", error)
 
     async def _ask_for_apply(self, request: Path) -> None:
         """Have root's helper bring exports and node files up to date, now and after each change.

@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from netbootd.ctl.head import Head
+from netbootd.ctl.image_keeping import tended
 from netbootd.ctl.options import Json
 from netbootd.ctl.progress import shown
 from netbootd.ctl.tables import print_json, say, warn
@@ -66,6 +67,8 @@ def apply(
     head = Head.of(ctx)
     with planned(head, taking_out=undo_, without_roots=without_roots, only_roots=only_roots) as wanted:
         done = wanted if dry_run else _carried_out(wanted)
+    if not (dry_run or without_roots):
+        tended(head)
     if then is not None and any(isinstance(change, MountRoot) for change in done.changes):
         with suppress(OSError):  # netbootd makes its directory, and asks by itself when it starts
             then.touch()

@@ -2,8 +2,7 @@
 
 import glob
 import time
-from collections import defaultdict
-from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,12 +11,12 @@ import typer
 from netbootd.ctl import image_build, image_made, image_shell
 from netbootd.ctl.afterwards import bring_up_to_date
 from netbootd.ctl.head import Head, complete_images
+from netbootd.ctl.image_keeping import tended, users
 from netbootd.ctl.options import Json
 from netbootd.ctl.progress import shown
 from netbootd.ctl.tables import card, listing, local_time, say, size
 from netbootd.errors import HostError, UserError
 from netbootd.image import Generation, image_name, parse_label
-from netbootd.registry import Registry
 
 if TYPE_CHECKING:
     from netbootd.images.checksums import Checksum
@@ -101,6 +100,7 @@ def import_(  # noqa: PLR0913 (each is an option of the command)
 def list_(ctx: typer.Context, as_json: Json = False) -> None:
     """Show the images, the current generation of each, and how many nodes have it."""
     head = Head.of(ctx)
+    tended(head)
     with head.registry() as registry:
         nodes = registry.nodes()
     records = []
@@ -118,11 +118,13 @@ def list_(ctx: typer.Context, as_json: Json = False) -> None:
                 "generations": head.images.numbers(name),
                 "nodes": sum(node.image == name for node in nodes),
                 **(_facts(current) if current else {}),
+                **_all_sizes(head, name),
                 "remark": remark,
             }
         )
     columns = {"name": "image", "current": "current", "generations": "generations", "nodes": "nodes",
-               "kernel": "kernel", "size_shown": "size", "made_shown": "made"}  # fmt: skip
+               "kernel": "kernel", "size_shown": "size", "all_sizes_shown": "all generations",
+               "made_shown": "made"}  # fmt: skip
     if any(record["remark"] for record in records):
         columns["remark"] = "remark"
     empty = "there is no image yet; `netbootctl image build debian` makes one"
@@ -140,21 +142,25 @@ def show(
 ) -> None:
     """Show an image's generations, or everything about one of them."""
     head = Head.of(ctx)
+    tended(head)
     name, number = parse_label(name)
     if not head.images.numbers(name):
         raise UserError(f"there is no image {name}", "`netbootctl image list` shows those there are")
     with head.registry() as registry:
-        users = _users(registry, name, head.images.current_number(name))
+        using = users(head, registry, name)
     current = head.images.current_number(name)
     if number is None and recipe:
         number = current
     if number is None:
         records = [
-            {**_facts(made), "current": made.number == current, "used_by": users.get(made.number, [])}
+            {**_facts(made), "current": made.number == current, "used_by": using.get(made.number, [])}
             for made in head.images.generations(name)
         ]
         columns = {"generation": "generation", "current": "current", "made_shown": "made", "kernel": "kernel",
-                   "size_shown": "size", "origin": "origin", "used_by": "used by"}  # fmt: skip
+                   "size_shown": "size", "own_size_shown": "of its own", "origin": "origin"}  # fmt: skip
+        if any(record["note"] for record in records):
+            columns["note"] = "note"
+        columns["used_by"] = "used by"
         return listing(records, columns, as_json=as_json)
     made = head.images.generation(name, number)
     if made is None:
@@ -162,9 +168,10 @@ def show(
         raise UserError(f"{name} has no generation {number}", f"it has {numbers}")
     if recipe:
         return image_build.show_recipe(made, as_json=as_json)
-    record = {**_facts(made), "current": number == current, "used_by": users.get(number, [])}
+    record = {**_facts(made), "current": number == current, "used_by": using.get(number, [])}
     titles = {"generation": "generation", "current": "current", "made_shown": "made", "origin": "origin",
-              "architecture": "architecture", "kernel": "kernel", "size_shown": "size", "init": "init",
+              "architecture": "architecture", "kernel": "kernel", "size_shown": "size",
+              "own_size_shown": "of its own", "sha256": "SHA-256 of its source", "init": "init",
               "kernel_args": "kernel arguments", "directory": "directory", "note": "note",
               "remarks": "remarks", "used_by": "used by"}  # fmt: skip
     return card(record, titles, as_json=as_json)
@@ -178,7 +185,7 @@ def use(ctx: typer.Context, name: Label) -> None:
     numbers = head.images.numbers(name)
     if not numbers:
         raise UserError(f"there is no image {name}", "`netbootctl image list` shows those there are")
-    made = head.images.use(name, number if number is not None else numbers[-1])
+    made = tended(head).use(name, number if number is not None else numbers[-1])
     say(f"{made.label} is current; nodes get it at their next boot")
     bring_up_to_date(head, f"{made.label} is current")
 
@@ -187,7 +194,7 @@ def use(ctx: typer.Context, name: Label) -> None:
 def rollback(ctx: typer.Context, name: Name) -> None:
     """Make the generation before the current one current again."""
     head = Head.of(ctx)
-    made = head.images.rollback(image_name(name))
+    made = tended(head).rollback(image_name(name))
     say(f"{made.label} is current; nodes get it at their next boot")
     bring_up_to_date(head, f"{made.label} is current")
 
@@ -201,9 +208,9 @@ def remove(ctx: typer.Context, name: Label) -> None:
     """Remove a generation, or all of an image, that no node uses."""
     head = Head.of(ctx)
     name, number = parse_label(name)
+    images = tended(head)
     with head.registry() as registry:
-        users = _users(registry, name, head.images.current_number(name))
-        head.images.remove(name, number, users)
+        images.remove(name, number, users(head, registry, name))
     say(f"removed {name}@{number}" if number else f"removed image {name}, all generations")
     bring_up_to_date(head, f"{name} removed")
 
@@ -216,9 +223,12 @@ def _facts(made: Generation) -> dict[str, Any]:
         "kernel": made.kernel_release,
         "size": made.size,
         "size_shown": size(made.size),
+        "own_size": made.own_size,
+        "own_size_shown": size(made.own_size),
         "made": made.created,
         "made_shown": local_time(made.created),
         "origin": made.origin,
+        "sha256": made.sha256,
         "init": made.init,
         "kernel_args": made.kernel_args,
         "directory": str(made.directory),
@@ -227,16 +237,14 @@ def _facts(made: Generation) -> dict[str, Any]:
     }
 
 
-def _users(registry: Registry, image: str, current: int | None) -> Mapping[int, list[str]]:
-    """Who uses each generation: nodes that run on it, nodes and profiles that would boot the current one."""
-    users: dict[int, set[str]] = defaultdict(set)
-    for node, booted in registry.booted().items():
-        if booted.image == image:
-            users[booted.number].add(node)
-    if current is not None:
-        users[current] |= {node.name for node in registry.nodes() if node.image == image}
-        users[current] |= {f"profile {p.name}" for p in registry.profiles() if p.settings.image == image}
-    return {number: sorted(names) for number, names in users.items()}
+def _all_sizes(head: Head, name: str) -> dict[str, Any]:
+    """What all generations together took when they were made: what they share counts once."""
+    total = 0
+    for number in head.images.numbers(name):
+        with suppress(HostError):
+            made = head.images.generation(name, number)
+            total += made.own_size if made else 0
+    return {"all_sizes": total, "all_sizes_shown": size(total)}
 
 
 def _lender(head: Head, label: str) -> Generation:

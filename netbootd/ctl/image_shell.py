@@ -8,6 +8,7 @@ import typer
 
 from netbootd.ctl import image_made
 from netbootd.ctl.head import Head, complete_images
+from netbootd.ctl.image_keeping import tended
 from netbootd.ctl.progress import shown
 from netbootd.ctl.tables import say
 from netbootd.errors import UserError
@@ -67,7 +68,7 @@ def note(
 ) -> None:
     """Write down something about a generation; `image show` shows it."""
     head = Head.of(ctx)
-    made = head.images.note(*_label(head, name), text)
+    made = tended(head).note(*_label(head, name), text)
     say(f"{made.label}: {made.note}" if made.note else f"{made.label} has no note")
 
 

@@ -38,7 +38,7 @@ def _write(path: Path, facts: Mapping[str, Any]) -> None:
         os.fsync(file.fileno())
 
 
-def amend(path: Path, **changes: str) -> None:
+def amend(path: Path, **changes: str | int) -> None:
     """Change what `path` says of some keys, in one step; what later versions wrote stays.
 
     Raises OSError, and HostError where it is damaged.

@@ -16,16 +16,16 @@ because they inherit it. A directory whose lock can be had has lost its maker an
 import fcntl
 import os
 import secrets
-import subprocess
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from netbootd.errors import HostError, UserError
 from netbootd.image import Generation, image_name
 from netbootd.images import record
-from netbootd.images.trees import explained, remove_tree
+from netbootd.images.durable import locked, sync, sync_file_system, try_lock, write
+from netbootd.images.trees import explained, measure_all, remove_tree
 
 _INCOMING = ".incoming-"
 _OUTGOING = ".outgoing-"
@@ -127,7 +127,7 @@ class ImageStore:
         with explained(self.directory):
             with self._locked():
                 directory = self._private(_INCOMING)
-                lock = _lock(directory)
+                lock = locked(directory)
             try:
                 for part in ("root", "boot"):
                     (directory / part).mkdir()
@@ -145,17 +145,17 @@ class ImageStore:
         home = self.directory / staging.name
         with explained(self.directory):
             staging.directory.chmod(0o755)
-            _sync_file_system(staging.directory)
+            sync_file_system(staging.directory)
             with self._locked():
                 home.mkdir(exist_ok=True)
                 home.chmod(0o755)
-                _sync(self.directory)
+                sync(self.directory)
                 number = self._next_number(staging.name)
                 generation = replace(made, image=staging.name, number=number, directory=home / str(number))
                 record.write(staging.directory / record.FILE_NAME, generation)
-                _sync(staging.directory)
+                sync(staging.directory)
                 staging.directory.rename(generation.directory)
-                _sync(home)
+                sync(home)
                 self._point(home, number)
         return generation
 
@@ -196,19 +196,20 @@ class ImageStore:
                 last = str(self._next_number(name) - 1)
                 _refuse_used(name, numbers if number is None else [number], in_use)
                 outgoing = self._private(_OUTGOING)
-                lock = _lock(outgoing)
+                lock = locked(outgoing)
                 doomed = self.directory / name
                 doomed = doomed if number is None else doomed / str(number)
-                _write(self.directory / name / _LAST, last)
+                write(self.directory / name / _LAST, last)
                 doomed.rename(outgoing / doomed.name)
                 if number is None:
                     doomed.mkdir(mode=0o755)
-                    _write(doomed / _LAST, last)
-                _sync(doomed.parent)
+                    write(doomed / _LAST, last)
+                sync(doomed.parent)
             try:
                 remove_tree(outgoing)
             finally:
                 os.close(lock)
+            self._measure_anew(name)
 
     def note(self, name: str, number: int, text: str) -> Generation:
         """Let a generation's note be `text`; all else that is recorded of it stays. Raises UserError."""
@@ -217,16 +218,18 @@ class ImageStore:
             self._existing(name, number)
             directory = self.directory / name / str(number)
             record.amend(directory / record.FILE_NAME, note=text)
-            _sync(directory)
+            sync(directory)
             return self._existing(name, number)
 
     def clean(self) -> list[Path]:
         """Take away what makers that died left behind; returns what it was. Safe at any time."""
-        removed = []
+        removed: list[Path] = []
+        if not self.directory.is_dir():
+            return removed
         with explained(self.directory):
             with self._locked():
                 abandoned = [
-                    (path, lock) for path in self._leftovers() if (lock := _try_lock(path)) is not None
+                    (path, lock) for path in self._leftovers() if (lock := try_lock(path)) is not None
                 ]
             for path, lock in abandoned:
                 try:
@@ -237,6 +240,18 @@ class ImageStore:
         return removed
 
     # Details
+
+    def _measure_anew(self, name: str) -> None:
+        """What the generations shared with one that is gone is the next one's own by now."""
+        numbers = self.numbers(name)
+        sizes = measure_all([self.directory / name / str(number) / "root" for number in numbers])
+        with self._locked():
+            for number, size in zip(numbers, sizes, strict=True):
+                path = self.directory / name / str(number) / record.FILE_NAME
+                shared = size.whole - size.own
+                with suppress(HostError, FileNotFoundError):  # damaged, or removed meanwhile
+                    if record.read(path, image=name, number=number).shared > shared:
+                        record.amend(path, shared=shared)
 
     def _home(self, name: str) -> str:
         """The image's directory, as text: a Path costs more than the system call, at each request."""
@@ -301,7 +316,7 @@ class ImageStore:
         link.unlink(missing_ok=True)
         link.symlink_to(str(number))
         link.rename(home / "current")
-        _sync(home)
+        sync(home)
 
     def _refuse_current(self, name: str, number: int) -> None:
         if number == self.current_number(name):
@@ -315,8 +330,9 @@ def _refuse_used(name: str, numbers: list[int], in_use: Mapping[int, Collection[
     for number in numbers:
         if nodes := sorted(in_use.get(number, ())):
             shown = ", ".join(nodes[:5]) + (f" and {len(nodes) - 5} more" if len(nodes) > 5 else "")
+            reset = "; `netbootctl node reset NAME` for a persistent root" if "persistent" in shown else ""
             raise UserError(
-                f"{name}@{number} is used by {shown}", "give them another image, and boot them, first"
+                f"{name}@{number} is used by {shown}", f"give them another image, and boot them, first{reset}"
             )
 
 
@@ -338,48 +354,3 @@ def _listed(numbers: list[int]) -> str:
 
 def _are(names: list[str]) -> str:
     return "are " + ", ".join(names) if names else "are none yet: netbootctl image build NAME"
-
-
-def _lock(directory: Path) -> int:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    fcntl.flock(descriptor, fcntl.LOCK_EX)
-    return descriptor
-
-
-def _try_lock(directory: Path) -> int | None:
-    """The lock of a directory that nobody works in; None where somebody does, or it is gone."""
-    try:
-        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        return None
-    return descriptor
-
-
-def _write(path: Path, text: str) -> None:
-    beside = path.with_name(path.name + ".new")
-    with beside.open("w", encoding="ascii") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.rename(path)
-
-
-def _sync(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _sync_file_system(directory: Path) -> None:
-    """Bring the whole tree to the disk: one syncfs(2) instead of an fsync for each of its files."""
-    try:
-        subprocess.run(["sync", "--file-system", str(directory)], check=True, capture_output=True)
-    except (subprocess.CalledProcessError, FileNotFoundError) as error:
-        raise HostError(f"can't bring {directory} to the disk: {error}") from error

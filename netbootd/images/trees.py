@@ -4,12 +4,16 @@ import errno
 import os
 import stat
 import subprocess
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from netbootd.errors import HostError
+
+_ATTEMPTS, _BETWEEN = 10, 0.1
+"""A process that was killed a moment ago may still put something into a directory that is being emptied."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +51,25 @@ def measure(root: Path) -> Size:
     return Size(whole, own)
 
 
+def measure_all(roots: Sequence[Path]) -> list[Size]:
+    """The same of several trees; `own` is what none of those before it has. Raises OSError."""
+    sizes = []
+    before: set[int] = set()
+    for root in roots:
+        whole = own = 0
+        seen: set[int] = set()
+        for status in _files(root):
+            if status.st_ino in seen:
+                continue
+            if status.st_nlink > 1:
+                seen.add(status.st_ino)
+            whole += status.st_size
+            own += status.st_size if status.st_ino not in before else 0
+        before |= seen
+        sizes.append(Size(whole, own))
+    return sizes
+
+
 def linked(root: Path) -> set[int]:
     """The inodes of files under `root` that have several names, in it or outside. Raises OSError."""
     return {status.st_ino for status in _files(root, regular=False) if status.st_nlink > 1}
@@ -75,7 +98,12 @@ def remove_tree(directory: Path) -> None:
         return
     for mount in mounts_under(directory):
         _run(["umount", "--lazy", str(mount)], f"can't unmount {mount}")
-    _run(["rm", "-rf", "--one-file-system", "--", str(directory)], f"can't remove {directory}")
+    command = ["rm", "-rf", "--one-file-system", "--", str(directory)]
+    for _ in range(_ATTEMPTS):
+        if subprocess.run(command, capture_output=True, check=False).returncode == 0:
+            return
+        time.sleep(_BETWEEN)
+    _run(command, f"can't remove {directory}")
 
 
 def mounts_under(directory: Path) -> list[Path]:

@@ -262,6 +262,8 @@ def test_ten_generations_cost_what_changed(tmp_path: Path) -> None:
     before = used(store.directory)
     for number in range(1, 10):
         store.remove("golden", number, {})
+        sizes = [made.own_size for made in store.generations("golden")]
+        assert sizes[0] == first.size and all(size < 150_000 for size in sizes[1:])
         assert picture(store.directory / "golden/10/root") == pictures[10]
     assert before - used(store.directory) > 9 * 100_000
     assert used(store.directory) < used(first_alone(tmp_path, source)) + 500_000
