@@ -30,6 +30,9 @@ state_dir       = "{directory}/state"
 template_dir    = "{directory}/templates"
 authorized_keys = ["{home}/.ssh/id_ed25519.pub"]
 
+[hosts]
+chrony_file = "{directory}/chrony.conf"    # build_image runs outside the lab
+
 [[network]]
 interface = "{bridge}"
 range     = "10.77.0.10-10.77.0.99"
