@@ -1,8 +1,9 @@
 """`netbootctl why`: a machine's last boot, line by line, and where it stopped."""
 
+import re
 import sys
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Annotated
 
@@ -14,7 +15,7 @@ from netbootd.ctl.options import Json
 from netbootd.ctl.own_roots import advise
 from netbootd.ctl.paste import lines_for, show_recipes
 from netbootd.ctl.tables import console, duration, listing, print_json, say
-from netbootd.ctl.verdict import State, advice, complaint, state
+from netbootd.ctl.verdict import Advice, State, advice, complaint, state
 from netbootd.stage import Event, Level, Stage
 
 app = typer.Typer()
@@ -45,6 +46,7 @@ def why(
     beside = head.proxied(node) if node else None
     found, trouble = advice(happened, proxied=beside is not None), complaint(happened)
     pasted = lines_for(head, node, beside, happened) if node and beside and found else ()
+    shown = found if found and how is not State.BOOTING else None
     if as_json:
         return print_json(
             {
@@ -53,33 +55,31 @@ def why(
                 "state": how,
                 "began": progress.began if progress else None,
                 "events": [_record(event, happened[0].time) for event in happened],
-                "stopped": found.stopped if found and how is not State.BOOTING else None,
+                "stopped": shown.stopped if shown else None,
                 "trouble": trouble or None,
-                "checks": list(found.checks) if found and how is not State.BOOTING else [],
+                "checks": list(shown.checks) if shown else [],
                 "paste": [asdict(recipe) for recipe in pasted],
             }
         )
+    if pasted:
+        trouble = _here(trouble)
+        happened = [replace(event, text=_here(event.text)) for event in happened]
     who = f"{node.name} ({progress.mac if progress else node.mac})" if node else f"{mac}, not registered,"
-    if not happened:
-        say(f"{who} {_NOTHING}" if progress else f"{who} {found.stopped if found else ''}")
-    else:
+    if happened:
         began = datetime.fromtimestamp(happened[0].time).astimezone()
         say(f"{who} began to boot at {began:%Y-%m-%d %H:%M:%S}, {duration(now - happened[0].time)} ago")
         _show(happened)
+    else:
+        say(f"{who} {_NOTHING}" if progress else f"{who} {found.stopped if found else ''}")
     if not node:
         say(f"to make it a node: netbootctl node add NAME --mac {mac}")
-    if found is None and happened:
-        ready = next(event.time for event in happened if event.stage is Stage.READY)
-        say(f"it came up in {ready - happened[0].time:.1f} s")
-    elif how is State.BOOTING:
-        say(f"it is on its way; last heard {duration(now - happened[-1].time)} ago")
-    elif found and happened:
-        say(f"it {found.stopped}")
+    if happened:
+        say(_outcome(happened, how, found, now))
     if trouble and found:
         say(f"trouble: {trouble}")
-    if found and how is not State.BOOTING:
+    if shown:
         say("check:")
-        for check in found.checks:
+        for check in shown.checks:
             say(f"  - {check.replace('NAME', node.name) if node else check}")
     show_recipes(pasted)
     advise(head, [node] if node else [], say)
@@ -87,6 +87,24 @@ def why(
 
 
 _NOTHING = "was heard, but its last boot's events are gone"
+
+
+_PRINTS_THEM = re.compile(r"`netbootctl why \S+` prints the lines(?: for it)?")
+
+
+def _here(text: str) -> str:
+    """What the daemon says elsewhere, where the lines that it speaks of follow."""
+    return _PRINTS_THEM.sub("the lines for it stand below", text)
+
+
+def _outcome(happened: list[Event], how: State, found: Advice | None, now: float) -> str:
+    """How far it came, in a line."""
+    if found is None:
+        ready = next(event.time for event in happened if event.stage is Stage.READY)
+        return f"it came up in {ready - happened[0].time:.1f} s"
+    if how is State.BOOTING:
+        return f"it is on its way; last heard {duration(now - happened[-1].time)} ago"
+    return f"it {found.stopped}"
 
 
 def _record(event: Event, began: float) -> dict[str, object]:

@@ -295,6 +295,7 @@ def test_status_and_why_say_what_u_boot_needs(site: Site) -> None:
     site.hears("board", "no answer: U-Boot takes nothing from a proxyDHCP server")
     said = site.ctl("why", "board")
     assert "trouble: no answer: U-Boot takes nothing from a proxyDHCP server" in said
+    assert "the lines for it stand below" in said and "netbootctl why" not in said
     assert "dhcp-boot=tag:netbootd-board,boot.scr.uimg,,10.77.0.1" in said
     assert '"next-server": "10.77.0.1", "boot-file-name": "boot.scr.uimg"' in said
     assert "next-server 10.77.0.1;" in said
