@@ -177,7 +177,8 @@ def root_of(head: Head, name: str) -> "Root":
             f"the changes of {node.name} lie over {over[0]}@{over[1]}, and that isn't there",
             f"put it back, or netbootctl node reset {node.name} discards them",
         )
-    return Root(node, lower, head.roots.upper(node.machine_id), Laid(head.config, node))
+    machine_id, laid = node.machine_id, Laid(head.config, node)
+    return Root(node, lower, head.roots.upper(machine_id), head.roots.mount_point(machine_id), laid)
 
 
 def to_discard(head: Head, nodes: Sequence[Node], *, discard: bool) -> list[str]:

@@ -12,7 +12,7 @@ from netbootd.images import edit, layered
 from netbootd.images.layered import Change
 from netbootd.images.trees import explained
 from netbootd.node import Node
-from netbootd.roots import accounts
+from netbootd.roots import accounts, links
 from netbootd.roots.identity import reason
 
 ACCOUNTS = "usr/lib/netbootd/accounts"
@@ -29,11 +29,22 @@ class Root:
     node: Node
     lower: Generation
     upper: Path
+    view: Path
+    """Where all is mounted as one."""
     laid: "Laid"
 
     def told(self) -> Iterator["Told"]:
         """Every change, by path. Raises HostError, and UserError for what can't be read as a whole."""
-        return told(self.lower.root, self.upper, self.laid)
+        found = [*told(self.lower.root, self.upper, self.laid)]
+        for name in self.linked():
+            change = Change(name.path, "changed", "file", ("content of another name",), name.size)
+            found.append(Told(change, self.laid.why_not(name.path, directory=False)))
+        return iter(sorted(found, key=lambda each: each.change.path.split("/")))
+
+    def linked(self) -> list[links.Linked]:
+        """What changed with another name of its file. Raises HostError."""
+        with explained(self.upper):
+            return links.changed(self.lower.root, self.upper, self.view)
 
 
 @dataclass(frozen=True, slots=True)

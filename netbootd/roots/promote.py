@@ -5,6 +5,7 @@ is what each file holds at that moment, and what went away meanwhile ends it wit
 """
 
 import errno
+from dataclasses import replace
 from pathlib import Path
 
 from netbootd.errors import HostError
@@ -14,7 +15,7 @@ from netbootd.images.progress import Progress, silent
 from netbootd.images.shell import CHANGED_BY_HAND
 from netbootd.images.store import ImageStore
 from netbootd.images.trees import explained
-from netbootd.roots import accounts
+from netbootd.roots import accounts, links
 from netbootd.roots.changed import Laid, Root
 
 
@@ -37,6 +38,7 @@ def promote(
             progress(f"laying {changes} changes over {lower.label}", 0, None)
             try:
                 layered.merge(lower.root, changed.upper, staging.root, laid.why_not)
+                links.lay(_linked(changed), changed.view, staging.root)
             except OSError as error:
                 if error.errno not in (errno.ENOENT, errno.ESTALE):
                     raise
@@ -57,6 +59,16 @@ def promote(
             recipe=recipe,
             note=note,
         )
+
+
+def _linked(changed: Root) -> list[links.Linked]:
+    """What changed with another name, and isn't left out itself; linked to none that is left out."""
+    left_out = changed.laid.why_not
+    return [
+        replace(each, like=each.like if each.like and not left_out(each.like, directory=False) else None)
+        for each in changed.linked()
+        if not left_out(each.path, directory=False)
+    ]
 
 
 def _take_accounts_out(lower: Path, root: Path, laid: Laid) -> None:

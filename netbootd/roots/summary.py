@@ -2,8 +2,10 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from netbootd.images.layered import Change
+if TYPE_CHECKING:
+    from netbootd.images.layered import Change
 
 MOST = 12
 """Lines for what lies in one directory; more are summed up."""
@@ -26,11 +28,11 @@ class Line:
 @dataclass(slots=True)
 class _Branch:
     path: str
-    own: Change | None = None
+    own: "Change | None" = None
     below: dict[str, "_Branch"] = field(default_factory=dict)
 
 
-def lines(changes: Iterable[Change], most: int = MOST) -> list[Line]:
+def lines(changes: "Iterable[Change]", most: int = MOST) -> list[Line]:
     """The changes by path; `most` 0 sums nothing up but directories that are new."""
     top = _Branch("")
     for change in changes:
@@ -67,7 +69,7 @@ def _summed(branch: _Branch, change: str) -> Line:
     return Line(f"{branch.path}/", kind, what, sum(each.size for each in all_), entries)
 
 
-def _all(branch: _Branch) -> Iterator[Change]:
+def _all(branch: _Branch) -> "Iterator[Change]":
     if branch.own is not None:
         yield branch.own
     for child in branch.below.values():
