@@ -101,7 +101,8 @@ ADVICE: dict[Stage, Advice] = {
         "has its root file system; its system never said that it is up",
         (
             "its services may still be starting, or one hangs: look at its console, or try ssh",
-            "an image without systemd doesn't report `ready`; then this is as far as it goes",
+            "an image whose init is neither systemd nor reads inittab doesn't report `ready`; "
+            "then this is as far as it goes",
         ),
     ),
 }
