@@ -55,6 +55,16 @@ def defaults() -> dict[str, str]:
     return found
 
 
+def check_place(directory: Path) -> None:
+    """Raise HostError where the file system that `directory` lies on can't hold what nodes change."""
+    below = holding(mounts(), directory.resolve())
+    if below is not None and (why := UNFIT.get(below.kind) or _fuse(below.kind)):
+        raise HostError(
+            f"{directory} lies on {why}, and overlayfs can't keep changes there",
+            f"mount ext4, xfs or btrfs at {directory}, or give the nodes another root mode",
+        )
+
+
 def mount(overlay: Overlay) -> None:
     """Mount it. Raises HostError, which says what keeps this machine from that."""
     if overlay.unwritable:
@@ -62,12 +72,7 @@ def mount(overlay: Overlay) -> None:
             f"{overlay.upper} can't be mounted: overlayfs can't be told of paths with {overlay.unwritable}",
             "choose a state_dir without such characters",
         )
-    below = holding(mounts(), overlay.upper.resolve())
-    if below is not None and (why := UNFIT.get(below.kind) or _fuse(below.kind)):
-        raise HostError(
-            f"{overlay.upper} lies on {why}, and overlayfs can't keep changes there",
-            f"mount ext4, xfs or btrfs at {overlay.upper.parents[2]}, or give the nodes another root mode",
-        )
+    check_place(overlay.upper.parents[2])
     options = ",".join(f"{key}={value}" for key, value in overlay.options.items()).encode()
     if len(options) >= os.sysconf("SC_PAGESIZE"):
         raise HostError(f"{overlay.upper} is too long a path to be mounted", "choose a shorter state_dir")

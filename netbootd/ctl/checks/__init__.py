@@ -5,6 +5,7 @@ from netbootd.ctl.checks.finding import Check
 from netbootd.ctl.checks.firewall import firewall
 from netbootd.ctl.checks.ports import ports
 from netbootd.ctl.checks.rivals import rivals
+from netbootd.ctl.checks.roots import roots
 from netbootd.ctl.checks.software import commands, loaders, nfs_server
 from netbootd.ctl.checks.state import applied, clock, daemon, directory, images, keys, nodes, proxied
 from netbootd.ctl.checks.wires import forwarding, interfaces, relays
@@ -22,6 +23,7 @@ CHECKS: dict[str, Check] = {
     "state": directory,
     "images": images,
     "nodes": nodes,
+    "roots": roots,
     "proxy": proxied,
     "keys": keys,
     "cluster": cluster,
