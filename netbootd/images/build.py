@@ -182,7 +182,7 @@ def _make(
     key = ""
     if cache is not None:
         contents = [path.read_bytes() for keys in (*plan.keys, given) for path in keys]
-        key = package_cache.key(f"{distribution.suite}-{distribution.architecture}", lines, contents)
+        key = package_cache.key(f"{distribution.suite}-{distribution.architecture}", public, contents)
         progress("looking through the packages kept", 0, None)
         cache.lend(key, archives)
     last = mmdebstrap.run(job, staging.directory / LOG_NAME, staging.lock, progress)

@@ -7,7 +7,8 @@ from netbootd.errors import HostError, NetbootdError, UserError
 from netbootd.images.progress import Progress
 
 _UNITS = {"B": 1, "kB": 1000, "MB": 1000**2, "GB": 1000**3}
-_NEEDED = re.compile(r"Need to get (?:[\d.,]+ [kMG]?B/)?([\d.,]+) ([kMG]?B) of archives")
+_NEEDED = re.compile(r"Need to get ([\d.,]+) ([kMG]?B)(?:/[\d.,]+ [kMG]?B)? of archives")
+"""Of what is there already, apt tells only after the slash."""
 _NEW = re.compile(r"\d+ upgraded, (\d+) newly installed")
 _GOT = re.compile(r"Get:\d+ .*\[([\d.,]+) ([kMG]?B)\]")
 _PHASES = {
@@ -50,6 +51,12 @@ _FAULTS: tuple[tuple[str, type[NetbootdError], str, str], ...] = (
         UserError,
         "it has no package {it}",
         "check --package",
+    ),
+    (
+        r"^(?P<it>[\w.+:-]+ : (?:Pre)?(?:Depends|Conflicts|Breaks): .*)",
+        UserError,
+        "the packages asked for can't be installed together: {it}",
+        "leave some out, or look whether the mirror has all of the suite",
     ),
     (
         r"Unable to correct problems, you have held broken packages",
@@ -104,7 +111,8 @@ class BuildLog:
         elif match := _NEW.match(line):
             self._packages = int(match[1])
         elif match := _NEEDED.match(line):
-            self._begin("downloading", octets(*match.groups()))
+            if needed := octets(*match.groups()):
+                self._begin("downloading", needed)
         elif match := _GOT.match(line):
             if self._step == "downloading":
                 self._advance(octets(*match.groups()))

@@ -48,7 +48,7 @@ def check(architecture: str) -> None:
 
     Root only.
     """
-    if architecture == apt.architecture(platform.machine()) or _runs(architecture):
+    if architecture == apt.architecture(platform.machine()) or runs(architecture):
         return
     qemu = f"qemu-{_MACHINES[architecture].qemu}"
     here = f"this machine ({platform.machine()}) can't run programs for {architecture}"
@@ -93,7 +93,8 @@ def program(architecture: str) -> bytes:
     return header + struct.pack(machine.order + ("IIQQQQQQ" if wide else "IIIIIIII"), *segment) + code
 
 
-def _runs(architecture: str) -> bool:
+def runs(architecture: str) -> bool:
+    """Whether a program of Debian's `architecture` ends well here, in a root with nothing else. Root only."""
     with tempfile.TemporaryDirectory() as root:
         path = Path(root, "end")
         path.write_bytes(program(architecture))

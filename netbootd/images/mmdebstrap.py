@@ -30,7 +30,7 @@ _CHECK = """set -e
 export APT_CONFIG="$MMDEBSTRAP_APT_CONFIG"
 cd "$1"
 apt-get update --error-on=any
-apt-get install --simulate --yes -qq -- {packages} >/dev/null
+said=$(apt-get install --simulate --yes -q -- {packages} 2>&1) || {{ echo "$said"; exit 1; }}
 """
 """Whether all can be had and goes together is seen in the lists, before anything else is downloaded."""
 _KEPT_LINES = 80

@@ -106,17 +106,17 @@ class Recipe:
                 suite=_text(recipe["suite"]),
                 architecture=_text(recipe["architecture"]),
                 mirrors=_texts(recipe["mirrors"]),
-                packages=tuple(_text(p) for p in recipe["packages"]),
-                hooks=tuple(Hook(_text(h["name"]), _text(h["text"])) for h in recipe["hooks"]),
+                packages=tuple(_text(p) for p in _list(recipe["packages"])),
+                hooks=tuple(Hook(_text(h["name"]), _text(h["text"])) for h in _list(recipe["hooks"])),
                 keyrings=tuple(
                     Keyring(_text(k["name"]), base64.b64decode(k["base64"], validate=True))
-                    for k in recipe["keyrings"]
+                    for k in _list(recipe["keyrings"])
                 ),
             )
             sums = [kept["sha256"] for kept in (*recipe["hooks"], *recipe["keyrings"])]
             made = cls(
                 order,
-                sources=tuple(_text(s) for s in recipe["sources"]),
+                sources=tuple(_text(s) for s in _list(recipe["sources"])),
                 tools=_texts(recipe["tools"]),
                 seconds=int(recipe["seconds"]),
                 installed=_texts(recipe["installed"]),
@@ -197,6 +197,12 @@ def differences(before: Mapping[str, str], after: Mapping[str, str]) -> list[str
 
 def _texts(value: Mapping[object, object]) -> dict[str, str]:
     return {_text(key): _text(text) for key, text in value.items()}
+
+
+def _list(value: object) -> list[Any]:
+    if not isinstance(value, list):
+        raise TypeError(f"{str(value)[:40]!r} should be a list")
+    return value
 
 
 def _text(value: object) -> str:

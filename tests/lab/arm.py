@@ -74,17 +74,21 @@ def fetch(directory: Path, architecture: str, *packages: str) -> None:
 
     Skips the test, with apt's own words, where they can't be had.
     """
+    with tempfile.TemporaryDirectory() as downloads:
+        download(Path(downloads), architecture, *packages)
+        for package in sorted(Path(downloads).glob("*.deb")):
+            subprocess.run(["dpkg-deb", "-x", package, directory], check=True)
+
+
+def download(directory: Path, architecture: str, *packages: str) -> None:
+    """Put the files of `packages` into `directory`, without their dependencies; otherwise as `fetch`."""
     with tempfile.TemporaryDirectory() as temporary:
         here = Path(temporary)
         here.chmod(0o755)  # apt fetches as a user of its own
         configuration = _configure(here, architecture)
         _apt(here, configuration, "update", "-qq")
         wanted = [_concrete(package, configuration) for package in packages]
-        downloads = here / "downloads"
-        downloads.mkdir()
-        _apt(downloads, configuration, "download", "-q", *wanted)
-        for package in sorted(downloads.glob("*.deb")):
-            subprocess.run(["dpkg-deb", "-x", package, directory], check=True)
+        _apt(directory, configuration, "download", "-q", *wanted)
 
 
 def _configure(here: Path, architecture: str) -> Path:
