@@ -1,10 +1,11 @@
 """`netbootctl node`: register machines, change them, see who they are and where each setting comes from."""
 
-from ipaddress import AddressValueError, IPv4Address
+from ipaddress import AddressValueError, IPv4Address, IPv4Interface
 from typing import Annotated, Any
 
 import typer
 
+from netbootd.boot.firmware.raspberrypi_files import check_serial
 from netbootd.boot.loaders import loader_name
 from netbootd.ctl import node_root
 from netbootd.ctl.afterwards import bring_up_to_date, warn_of_missing_images
@@ -92,6 +93,8 @@ def add(  # noqa: PLR0913 (each is an option of the command)
     addresses = _addresses(names, ip)
     if serial is not None and len(names) > 1:
         raise UserError("--serial is one board's, and a range names several", "add them one by one")
+    number = serial_number(serial) if serial is not None else None
+    check_serial(number, cards[0])
     with head.registry() as registry:
         bare = image is None and not _from_profile(registry, profile)
         present = head.images.names() if bare else []
@@ -102,7 +105,7 @@ def add(  # noqa: PLR0913 (each is an option of the command)
                 name=each,
                 macs=cards[i],
                 address=addresses[i],
-                serial=serial_number(serial) if serial is not None else None,
+                serial=number,
                 profile=profile,
                 settings=Settings(
                     image=image_name(image) if image is not None else None,
@@ -200,17 +203,18 @@ def set_(  # noqa: PLR0913 (each is an option of the command)
     head = Head.of(ctx)
     names = expand_names(name)
     changes = _unset(unset or [])
-    if mac:
-        changes["macs"] = _cards(names[:1], mac, name)[0]
-    if ip is not None:
-        changes["address"] = _address(ip)
-    if serial is not None:
-        changes["serial"] = serial_number(serial)
-    if image is not None:
-        changes["image"] = image_name(image)
-    given = {"profile": profile, "root": root, "kernel_args": kernel_arguments(kernel_args),
-             "loader": loader_name(loader), "eeprom_update": eeprom_update,
-             "dhcp_options": dhcp_options(dhcp_option) or None}  # fmt: skip
+    given = {
+        "macs": _cards(names[:1], mac, name)[0] if mac else None,
+        "address": _address(ip) if ip is not None else None,
+        "serial": serial_number(serial) if serial is not None else None,
+        "image": image_name(image) if image is not None else None,
+        "profile": profile,
+        "root": root,
+        "kernel_args": kernel_arguments(kernel_args),
+        "loader": loader_name(loader),
+        "eeprom_update": eeprom_update,
+        "dhcp_options": dhcp_options(dhcp_option) or None,
+    }
     changes |= {key: value for key, value in given.items() if value is not None}
     if not changes:
         raise UserError("nothing to set", "`netbootctl node set --help` lists what can be")
@@ -219,7 +223,8 @@ def set_(  # noqa: PLR0913 (each is an option of the command)
     networks = head.served() if "address" in changes else ()
     with head.registry() as registry:
         for each in names:  # all of them exist, or nothing is changed
-            registry.node(each)
+            node = registry.node(each)
+            check_serial(changes.get("serial"), changes.get("macs", node.macs))
         nodes = [registry.set_node(each, changes, networks) for each in names]
         _warn_of_own_images(registry, nodes, profile if image is None else None, name)
     for node in nodes:
@@ -294,10 +299,16 @@ def _drawn_from(networks: tuple[Network, ...], ip: str | None) -> tuple[Network,
     A range that is full doesn't go on in another network's: that is another wire.
     """
     if ip is not None and "/" in ip:
-        found = tuple(network for network in networks if str(network.subnet) == ip.strip())
+        try:
+            given = IPv4Interface(ip.strip())
+        except ValueError:
+            raise UserError(f"{ip[:40]!r} isn't a network", "write it as 10.77.0.0/24") from None
+        if given.ip != given.network.network_address:
+            raise UserError(f"{given} is an address with its prefix length", f"write {given.ip}")
+        found = tuple(network for network in networks if network.subnet == given.network)
         if not found:
             known = ", ".join(str(network.subnet) for network in networks)
-            raise UserError(f"{ip[:40]!r} is no network served", f"one of {known}")
+            raise UserError(f"{given} is no network served", f"one of {known}")
         return found
     return networks if ip is not None else tuple(n for n in networks if n.range)[:1] or networks
 

@@ -7,7 +7,7 @@ gives the types their layout unless a line names another source.
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
 INFINITE = 0xFFFFFFFF
 ANYWHERE = IPv4Network("0.0.0.0/0")
@@ -93,9 +93,12 @@ def _read_routes(words: Sequence[str]) -> bytes:
         if len(parts) != 2:
             raise ValueError(f"{word[:60]!r} isn't a route, as 10.8.0.0/16 via 10.77.0.1")
         try:
-            network = IPv4Network(parts[0] if parts[0] != "default" else "0.0.0.0/0")
+            given = IPv4Interface(parts[0] if parts[0] != "default" else "0.0.0.0/0")
         except ValueError as error:
             raise ValueError(f"{parts[0][:40]!r} isn't a network: {error}") from None
+        network = given.network
+        if given.ip != network.network_address:
+            raise ValueError(f"{parts[0]} is an address; its network is {network}")
         octets += route(network, _address(parts[1]))
     return octets
 

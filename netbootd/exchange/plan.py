@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address
 from typing import Any
 
+from netbootd.boot.firmware.raspberrypi_files import check_serial
 from netbootd.contents import Contents, NodeRecord, Rewrite
 from netbootd.errors import UserError
 from netbootd.exchange import fields
@@ -201,11 +202,13 @@ def _misfits(
             yield _Fault(entry, f"{node.name!r} is the name of {cluster.reserved[node.name]}")
         if node.profile is not None and node.profile not in profiles:
             yield _Fault(entry, f"{node.name}: there is no profile {node.profile!r}")
-        if node.address != _NOWHERE and (old is None or old.address != node.address):
-            try:
+        try:
+            if node.address != _NOWHERE and (old is None or old.address != node.address):
                 _check_address(node.address, cluster.networks)
-            except UserError as error:
-                yield _Fault(entry, f"{node.name}: {error.message}")
+            if old is None or old.serial != node.serial:
+                check_serial(node.serial, node.macs)
+        except UserError as error:
+            yield _Fault(entry, f"{node.name}: {error.message}")
 
 
 def _check_address(address: IPv4Address, networks: tuple[Network, ...]) -> None:

@@ -99,6 +99,10 @@ def test_a_cable_that_is_not_in_is_noticed(patient: Patient) -> None:
     patient.configure(patient.config.read_text().replace(f'"{BRIDGE}"', '"e0"'))
     ((what, mend),) = patient.wrong("interface")
     assert what.startswith("e0 has no link") and mend == "plug it into the switch"
+    behind = 'interface = "e0"\nsubnet = "10.78.0.0/24"\nrouter = "10.78.0.254"\n'
+    patient.configure(f"{patient.config.read_text()}\n[[network]]\n{behind}")
+    ((what, _),) = patient.wrong("interface")
+    assert what.startswith("e0 has no link"), "once, however many networks it carries"
 
 
 def test_a_misspelt_interface_is_named_with_the_likely_one(patient: Patient) -> None:

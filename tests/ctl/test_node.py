@@ -32,6 +32,14 @@ REFUSED = {
         "10.77.0.10 belongs to node 'n01' already",
     ),
     "a serial that is taken": (["n03", "--mac", MACS[2], "--serial", "BD989AE1"], "belongs to node 'n01'"),
+    "a serial that no Pi has": (
+        ["n03", "--mac", "b8:27:eb:00:00:01", "--serial", "xyz"],
+        "'xyz' is no Raspberry Pi's serial number, and b8:27:eb:00:00:01 is a Raspberry Pi's card",
+    ),
+    "an address with its prefix": (
+        ["n03", "--mac", MACS[2], "--ip", "10.77.0.11/24"],
+        "10.77.0.11/24 is an address with its prefix length; write 10.77.0.11",
+    ),
     "an address outside": (
         ["n03", "--mac", MACS[2], "--ip", "10.78.0.10"],
         "10.78.0.10 lies outside every network served (10.77.0.0/24)",
@@ -140,7 +148,7 @@ def test_of_several_networks_the_first_gives_the_address_or_the_one_that_is_name
     full = head("node", "add", "h", "--mac", MACS[4], "--ip", "10.78.0.0/24")
     assert "no address is left in 10.78.0.10-10.78.0.11" in full.err
     assert (
-        "'10.79.0.0/24' is no network served; one of 10.77.0.0/24, 10.78.0.0/24"
+        "10.79.0.0/24 is no network served; one of 10.77.0.0/24, 10.78.0.0/24"
         in head("node", "add", "h", "--mac", MACS[4], "--ip", "10.79.0.0/24").err
     )
     listed = {n["name"]: n["address"] for n in head.well("node", "list", "--json").json}
@@ -299,6 +307,16 @@ def test_in_a_pipe_the_columns_are_aligned_and_plain(two: Head) -> None:
     assert lines[0].split() == ["NAME", "ADDRESS", "MAC", "IMAGE", "ROOT", "SERIAL"]
     assert len({line.index("10.77.0.1") for line in lines[1:]}) == 1
     assert "\x1b" not in "".join(lines)
+
+
+def test_a_pi_s_serial_is_checked_whenever_it_or_the_card_is_given(two: Head) -> None:
+    pi = "dc:a6:32:00:00:01"
+    two.well("node", "set", "n01", "--mac", pi, "--serial", "10000000bd989ae1")
+    assert "is no Raspberry Pi's serial number" in two("node", "set", "n01", "--serial", "1234567").err
+    two.well("node", "set", "n02", "--serial", "SGH1234XYZ")
+    (two.directory / "x.csv").write_text(f"name,mac,serial\nn03,{pi[:-1]}3,12345\n")
+    done = two("import", str(two.directory / "x.csv"))
+    assert "x.csv:2: n03: '12345' is no Raspberry Pi's serial number" in done.err
 
 
 def test_the_list_shows_serial_numbers_once_there_are_any(two: Head) -> None:

@@ -77,7 +77,11 @@ def test_what_an_admin_writes_is_sent_in_the_octets_of_its_rfc(
         ("ip-forwarding", "perhaps", "neither true nor false"),
         ("static-routes", "0.0.0.0 10.77.0.1", "set routers"),
         ("policy-filter", "10.0.0.0", "isn't two addresses"),
-        ("classless-static-routes", "10.8.0.1/16 via 10.77.0.2", "has host bits set"),
+        (
+            "classless-static-routes",
+            "10.8.0.1/16 via 10.77.0.2",
+            "its network is 10.8.0.0/16",
+        ),
         ("classless-static-routes", "10.8.0.0/16", "isn't a route"),
         ("domain-search", "a..b", "isn't a domain"),
         ("domain-search", "x" * 64, "isn't a domain"),

@@ -18,6 +18,7 @@ A loader probes for a dozen files that are seldom there, some of them six times:
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import NamedTuple
@@ -27,7 +28,7 @@ from netbootd.boot.cmdline import has_console
 from netbootd.boot.visit import Visit, kernel_of, mac_in, rendered
 from netbootd.errors import UserError
 from netbootd.image import Generation
-from netbootd.node import Node, same_serial
+from netbootd.node import Mac, Node, same_serial
 from netbootd.stage import Stage
 from netbootd.variables import given
 
@@ -54,6 +55,8 @@ _NOBODYS = (0, 0x44444444, 0xFFFFFFFF)
 """Numbers that no board has: not set, the Pi 3B's constant, erased."""
 _TELLING = ("start.elf", "start4.elf", "config.txt")
 """What a board asks for under its own serial number before anything else."""
+CARDS = ("28:cd:c1:", "2c:cf:67:", "88:a2:9e:", "b8:27:eb:", "d8:3a:dd:", "dc:a6:32:", "e4:5f:01:")
+"""How the addresses of Raspberry Pi's network cards begin (IEEE's list, Raspberry Pi Foundation and Ltd)."""
 _NOT_YOURS = "not for this board"
 
 
@@ -91,6 +94,17 @@ def serial_in(parts: tuple[str, ...]) -> str | None:
 def serial_in_use(digits: str) -> str | None:
     """`digits` if a board can have this serial number."""
     return None if int(digits, 16) in _NOBODYS else digits
+
+
+def check_serial(serial: str | None, macs: Iterable[Mac]) -> None:
+    """Raises UserError for a serial number that a board with one of these cards can't have."""
+    if serial is None or _SERIAL.fullmatch(serial):
+        return
+    if pis := [mac for mac in macs if mac.startswith(CARDS)]:
+        raise UserError(
+            f"{serial!r} is no Raspberry Pi's serial number, and {pis[0]} is a Raspberry Pi's card",
+            "write 8 or 16 hexadecimal digits, as its /proc/cpuinfo and its boot screen have them",
+        )
 
 
 def no_start_file(generation: Generation) -> str:

@@ -1,11 +1,10 @@
 """The interfaces that netbootd.toml names: there, up, with the address, with a cable; and the ways out."""
 
 from collections.abc import Iterator
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Interface
 from pathlib import Path
 from socket import AF_INET, SOCK_DGRAM, socket
 
-from netbootd.config import NetworkSettings
 from netbootd.ctl.checks.finding import Context, Finding, ok, warning, wrong
 from netbootd.errors import did_you_mean
 from netbootd.links import Interface
@@ -17,13 +16,16 @@ def interfaces(context: Context) -> list[Finding]:
     """Each network's interface."""
     by_name = {link.name: link for link in context.links}
     found: list[Finding] = []
-    # Networks behind relays share the interface with its own network.
-    for settings in {(n.interface, n.address): n for n in context.config.network}.values():
-        link = by_name.get(settings.interface)
+    for name in dict.fromkeys(network.interface for network in context.config.network):
+        link = by_name.get(name)
         if link is None:
-            found.append(_missing(settings.interface, by_name))
-        else:
-            found += list(_of_link(settings, link)) or [_fine(settings, link)]
+            found.append(_missing(name, by_name))
+            continue
+        # Networks behind relays share the interface with its own network.
+        named = dict.fromkeys(n.address for n in context.config.network if n.interface == name)
+        wanted = [address for address in named if address is not None] or [None]
+        worse = [*_of_link(link), *(each for address in wanted for each in _of_address(link, address))]
+        found += worse or [_fine(link, address) for address in wanted]
     return found
 
 
@@ -76,14 +78,19 @@ def _missing(name: str, by_name: dict[str, Interface]) -> Finding:
     )
 
 
-def _of_link(settings: NetworkSettings, link: Interface) -> Iterator[Finding]:
-    name, wanted = link.name, settings.address
+def _of_link(link: Interface) -> Iterator[Finding]:
+    name = link.name
     if not link.up:
         yield wrong(f"{name} is down", f"ip link set {name} up")
     elif not link.carrier:
         yield wrong(
             f"{name} has no link: no cable, or nothing powered at its other end", "plug it into the switch"
         )
+
+
+def _of_address(link: Interface, wanted: IPv4Interface | None) -> Iterator[Finding]:
+    """`wanted`: what netbootd.toml says, None where it leaves it to the interface."""
+    name = link.name
     if wanted is None and not link.addresses:
         yield wrong(f"{name} has no IPv4 address", f"ip address add 10.77.0.1/24 dev {name}   (or another)")
     elif wanted is not None and wanted not in link.addresses:
@@ -91,5 +98,5 @@ def _of_link(settings: NetworkSettings, link: Interface) -> Iterator[Finding]:
         yield wrong(f"{name} lacks its address {wanted}; it has {has}", f"ip address add {wanted} dev {name}")
 
 
-def _fine(settings: NetworkSettings, link: Interface) -> Finding:
-    return ok(f"{link.name} is up with {settings.address or link.addresses[0]}")
+def _fine(link: Interface, wanted: IPv4Interface | None) -> Finding:
+    return ok(f"{link.name} is up with {wanted or link.addresses[0]}")
