@@ -101,7 +101,9 @@ def waiting_for_cards(root: Path) -> list[str]:
         None,
     )
     name = f"/etc/systemd/system/{_WAIT}.service.d/zz-netbootd.conf"
-    if program is None or edit.entry(root, name) is not None or not services.is_switched_on(root, [_WAIT]):
+    by_netplan = bool(edit.matching(root, "/etc/netplan", "*.yaml"))  # its generator switches it on
+    wanted = by_netplan or services.is_switched_on(root, [_WAIT])
+    if program is None or not wanted or edit.entry(root, name) is not None:
         return []
     edit.write(root, name, f"[Service]\nExecStart=\nExecStart={program} --any --timeout=30\n")
     return ["waiting for the network ends with the first card that is up, and after 30 s at most"]

@@ -193,6 +193,14 @@ def test_waiting_for_the_network_ends_with_the_roots_card(tmp_path: Path) -> Non
     assert network_services.waiting_for_cards(root) == []
 
 
+def test_so_does_netplans_waiting(tmp_path: Path) -> None:
+    root = systemd(tmp_path)
+    put(root, "usr/lib/systemd/systemd-networkd-wait-online", b"", 0o755)
+    put(root, "etc/netplan/50-cloud-init.yaml", "network: {}\n", 0o600)
+    (remark,) = network_services.waiting_for_cards(root)
+    assert remark.startswith("waiting for the network ends with the first card")
+
+
 def test_names_of_another_machines_cards_are_forgotten(tmp_path: Path) -> None:
     put(tmp_path, "etc/udev/rules.d/70-persistent-net.rules", 'ATTR{address}=="1", NAME="eth0"\n')
     put(tmp_path, "etc/udev/rules.d/99-com.rules", "")
