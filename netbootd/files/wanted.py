@@ -16,15 +16,15 @@ from netbootd.files import cluster as names
 from netbootd.files.cluster import Cluster
 from netbootd.files.disk import explained
 from netbootd.files.hostkeys import KeyPair, KeyStore
+from netbootd.files.serving import enumerated, served_generations
 from netbootd.files.shares import Shares, shares
 from netbootd.files.templates import Rendering, strays
 from netbootd.files.tree import Tree
 from netbootd.files.trees import CLUSTER_KEY_COMMENT, Trees
-from netbootd.image import how_to_get
 from netbootd.images.store import ImageStore
 from netbootd.network import Network
-from netbootd.nfs.exports import Export, Generations, desired
-from netbootd.node import Node, RootMode
+from netbootd.nfs.exports import Export, desired
+from netbootd.node import Node
 from netbootd.registry import Registry
 from netbootd.render import Renderer
 from netbootd.roots.applying import look
@@ -89,7 +89,9 @@ def wanted(inputs: Inputs) -> Wanted:
     config = inputs.config
     known = what_is_known(inputs)
     roots = look(config, inputs.store, known.nodes, inputs.registry.booted(), inputs.unmountable)
-    generations, missing = _generations(inputs, known.nodes, roots)
+    served, missing = served_generations(
+        config, inputs.registry.booted(), inputs.store, known.nodes, roots.serving, known.shares.user
+    )
     renderings = _renderings(config, known.trees)
     profiles = tuple(known.trees.parents)
     return Wanted(
@@ -98,7 +100,14 @@ def wanted(inputs: Inputs) -> Wanted:
         cluster_key_to_make=known.cluster_key is None,
         trees={name: rendering.tree for name, rendering in renderings.items()},
         kept={name: tuple(rendering.broken) for name, rendering in renderings.items() if rendering.broken},
-        exports=desired(known.nodes, generations, config.nodes_dir, config.common_dir, known.shares.exported),
+        exports=desired(
+            known.nodes,
+            served,
+            config.nodes_dir,
+            config.common_dir,
+            known.shares.exported,
+            [network.subnet for network in inputs.networks],
+        ),
         roots=roots,
         cluster=known.trees.cluster,
         shares=known.shares,
@@ -177,12 +186,8 @@ def _faults(renderings: Mapping[str, Rendering]) -> tuple[str, ...]:
     lines = []
     for file, names_ in where.items():
         everywhere = names_ == ["common"] or len(names_) == len(renderings) - 1 > 1
-        lines.append(f"{'' if everywhere else _enumerated(names_) + ': '}{first[file]}")
+        lines.append(f"{'' if everywhere else enumerated(names_) + ': '}{first[file]}")
     return tuple(lines)
-
-
-def _enumerated(words: Sequence[str]) -> str:
-    return ", ".join(words[:5]) + (f" and {len(words) - 5} more" if len(words) > 5 else "")
 
 
 def _below(config: Config, path: Path) -> str:
@@ -221,31 +226,6 @@ def _head_keys(directory: Path) -> list[str]:
             if len(words) >= 2:
                 keys.append(" ".join(words[:2]))
     return keys
-
-
-def _generations(inputs: Inputs, nodes: Sequence[Node], roots: Difference) -> tuple[Generations, list[str]]:
-    """The root file systems that nodes use, and a warning for each image that has none."""
-
-    def root(image: str, number: int) -> Path | None:
-        path = inputs.store.directory / image / str(number) / "root"
-        return path if path.is_dir() else None
-
-    current: dict[str, Path] = {}
-    warnings = []
-    for image in sorted({node.image for node in nodes if node.image}):
-        number = inputs.store.current_number(image)
-        if number is not None and (path := root(image, number)):
-            current[image] = path
-            continue
-        users = [node.name for node in nodes if node.image == image]
-        mend = how_to_get(image, inputs.store.names())
-        warnings.append(f"there is no image {image} for {_enumerated(users)}; {mend}")
-    booted = {
-        node: path
-        for node, told in inputs.registry.booted().items()
-        if told.root is RootMode.OVERLAY and (path := root(told.image, told.number))
-    }
-    return Generations(current=current, booted=booted, roots=roots.serving), warnings
 
 
 def _networks_away(inputs: Inputs) -> list[str]:

@@ -1,9 +1,13 @@
 """Which directories must be exported, to whom, and how: computed as values from the registry. Pure.
 
 Every export goes to the exact addresses of the nodes that need it, collapsed into blocks that hold no
-other address; nothing goes to everyone, not even to everyone on the nodes' network. A generation goes to
-the nodes that boot it and to those still running on it, node files to their own node, the common ones to
-all nodes (an admin may put a munge key there).
+other address; nothing goes to everyone. A generation goes to the nodes that boot it and to those still
+running on it, node files to their own node, the common ones to all nodes (an admin may put a munge key
+there), a persistent root to its node, the user's home and what all share to all nodes.
+
+One thing goes by network: a generation that nobody could learn a secret from, where its nodes' addresses
+are strewn over more than MOST_BLOCKS blocks. Thousands of lines for what all of them may read anyway would
+cost each mount and each reload; see `generation_clients`.
 
 What this protects from, and what not: NFS with AUTH_SYS believes addresses, so whoever can take a node's
 address on the wire can read what that node reads. And a client that forges file handles can reach what
@@ -23,6 +27,8 @@ from netbootd.node import Node, RootMode
 
 _NAMESPACE = UUID("6d4f4a0e-6a0f-5c58-9d5e-2f1a7c3b8e10")
 LARGEST_EXPORT_ID = 65_535
+MOST_BLOCKS = 64
+"""Of addresses that a generation is exported to, before it is exported to networks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,12 +90,13 @@ class Generations:
 
     `current`: image -> what a boot now gets. `booted`: node -> what it was last told to boot, so that a
     node keeps its root until it boots anew, whatever has become current meanwhile. `roots`: machine-id ->
-    where its persistent root is mounted.
+    where its persistent root is mounted. `harmless`: those of them that hold no secret.
     """
 
     current: Mapping[str, Path]
     booted: Mapping[str, Path]
     roots: Mapping[str, Path] = field(default_factory=dict)
+    harmless: frozenset[Path] = frozenset()
 
 
 def desired(
@@ -98,8 +105,12 @@ def desired(
     nodes_dir: Path,
     common_dir: Path,
     shared: Iterable[Path] = (),
+    networks: Iterable[IPv4Network] = (),
 ) -> tuple[Export, ...]:
-    """All exports that `nodes` need, by path; `shared` are directories that all of them may write to."""
+    """All exports that `nodes` need, by path.
+
+    `shared` are directories that all of them may write to, `networks` those that are served.
+    """
     users: dict[Path, set[IPv4Address]] = defaultdict(set)
     everybody: set[IPv4Address] = set()
     own: dict[str, IPv4Address] = {}
@@ -108,7 +119,14 @@ def desired(
         own[node.machine_id] = node.address
         for path in _needed(node, generations, nodes_dir, common_dir):
             users[path].add(node.address)
-    exports = [Export(path=path, clients=_blocks(clients)) for path, clients in users.items()]
+    served = tuple(networks)
+    exports = [
+        Export(
+            path=path,
+            clients=generation_clients(clients, served) if path in generations.harmless else _blocks(clients),
+        )
+        for path, clients in users.items()
+    ]
     exports += [
         Export(path=root, clients=_blocks([address]), read_only=False, mounted=True)
         for machine_id, address in own.items()
@@ -118,6 +136,20 @@ def desired(
         blocks = _blocks(everybody)
         exports += [Export(path=path, clients=blocks, read_only=False, root_squash=True) for path in shared]
     return tuple(sorted(exports, key=lambda export: export.path))
+
+
+def generation_clients(
+    addresses: Iterable[IPv4Address], networks: Iterable[IPv4Network]
+) -> tuple[IPv4Network, ...]:
+    """Whom a generation without secrets is exported to: these addresses; if too strewn, their networks.
+
+    An address on none of the networks stays by itself.
+    """
+    exact = _blocks(addresses)
+    if len(exact) <= MOST_BLOCKS:
+        return exact
+    served = [network for network in networks if any(block.subnet_of(network) for block in exact)]
+    return tuple(collapse_addresses((*exact, *served)))
 
 
 def export_ids(exports: Iterable[Export], present: Mapping[Path, int]) -> dict[Path, int]:

@@ -13,7 +13,10 @@ import pytest
 from netbootd.errors import HostError, UserError
 from netbootd.files.apply import carry_out, undo
 from netbootd.files.change import ChangeTree, MakeKey, Reload
+from netbootd.files.cluster import User
+from netbootd.files.serving import served_generations
 from netbootd.files.tree import Action
+from netbootd.files.wanted import wanted
 from netbootd.nfs import ganesha
 from netbootd.node import RootMode
 from tests.files.head import ADMIN_KEY, HEAD_KEY, Head
@@ -530,3 +533,40 @@ def test_lost_and_found_is_left_alone(head: Head) -> None:
     head.apply()
     assert (head.state / "nodes/lost+found").exists()
     assert head.plan().changes == ()
+
+
+@pytest.mark.parametrize("server", ["kernel", "ganesha"])
+def test_a_generation_for_many_goes_by_network_where_it_hides_nothing_and_the_server_sees_to_it(
+    tmp_path: Path, server: str
+) -> None:
+    """NFS-Ganesha doesn't see that a file handle leads out of an export, to the keys say."""
+    etc = {"exports_file": f"{tmp_path}/exports", "ganesha_config": f"{tmp_path}/ganesha.conf"}
+    with Head(tmp_path, nfs={"server": server, "ganesha_pid": f"{tmp_path}/pid", **etc}) as head:
+        image = head.publish().root
+        head.add(*range(2, 140, 2))
+        _lend_keys(head)
+
+        def clients() -> list[str]:
+            (export,) = [export for export in wanted(head.inputs).exports if export.path == image]
+            return list(map(str, export.clients))
+
+        (image / "file").chmod(0o600)
+        assert len(clients()) == 69
+        (image / "file").chmod(0o644)
+        assert clients() == ["10.77.0.0/16"] if server == "kernel" else len(clients()) == 69
+
+
+def test_a_user_whose_shell_an_image_lacks_is_told_of(head: Head) -> None:
+    user = User(name="ada", uid=1815, group="ada", gid=1815, home="/home/ada", shell="/bin/zsh")
+    root = head.publish().root
+    head.add(1)
+
+    def said() -> list[str]:
+        return served_generations(head.config, {}, head.images, head.registry.nodes(), {}, user)[1]
+
+    (line,) = said()
+    assert line.startswith("the image debian has no /bin/zsh, the shell of ada, who can't log in; usermod")
+    (root / "usr/bin").mkdir(parents=True)
+    (root / "usr/bin/zsh").touch(0o755)
+    (root / "bin").symlink_to("/usr/bin")
+    assert said() == []

@@ -1,11 +1,12 @@
 """Who may mount what, as a table; and numbers that stay."""
 
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
 import pytest
 
-from netbootd.nfs.exports import LARGEST_EXPORT_ID, Export, Generations, desired, export_ids
+from netbootd.nfs.exports import LARGEST_EXPORT_ID, MOST_BLOCKS, Export, Generations, desired, export_ids
 from netbootd.node import Mac, Node, RootMode
 
 NODES = Path("/state/nodes")
@@ -55,8 +56,48 @@ def test_a_persistent_node_gets_no_bare_image() -> None:
     assert str(TWO) not in exported([node(10, root=RootMode.PERSISTENT)])
 
 
+STREWN = [node(n) for n in range(2, 252, 2)]
+NETWORKS = [IPv4Network("10.77.0.0/24"), IPv4Network("10.78.0.0/24")]
+
+
+def clients(nodes: list[Node], harmless: frozenset[Path]) -> dict[Path, tuple[IPv4Network, ...]]:
+    generations = Generations(current={"debian": TWO}, booted={}, harmless=harmless)
+    found = desired(nodes, generations, NODES, COMMON, [Path("/home/ada")], NETWORKS)
+    return {export.path: export.clients for export in found}
+
+
+def test_of_nodes_with_strewn_addresses_a_generation_without_secrets_goes_to_their_network_alone() -> None:
+    found = clients(STREWN, frozenset({TWO}))
+    assert found.pop(TWO) == (NETWORKS[0],)
+    assert {client.prefixlen for clients in found.values() for client in clients} == {32}
+    assert len(found[COMMON]) == len(found[Path("/home/ada")]) == len(STREWN)
+    assert all(len(clients) == 1 for path, clients in found.items() if path.is_relative_to(NODES))
+
+
+def test_one_with_secrets_goes_to_its_nodes_and_nobody_else() -> None:
+    assert len(clients(STREWN, frozenset({ONE}))[TWO]) == len(STREWN)
+
+
+def test_a_few_blocks_stay_what_they_are() -> None:
+    assert IPv4Network("10.77.0.0/24") not in clients(STREWN[: MOST_BLOCKS - 1], frozenset({TWO}))[TWO]
+
+
+def test_a_node_outside_of_the_networks_stays_by_itself() -> None:
+    stray = replace(node(1), address=IPv4Address("10.99.0.1"))
+    assert clients([*STREWN, stray], frozenset({TWO}))[TWO] == (NETWORKS[0], IPv4Network("10.99.0.1"))
+
+
+def test_what_all_share_is_written_to_by_all_nodes_and_by_nobody_as_root() -> None:
+    nodes = [node(1), node(2, root=RootMode.RAM), node(9, root=RootMode.PERSISTENT)]
+    found = desired(nodes, Generations(current={}, booted={}), NODES, COMMON, [Path("/home/ada")])
+    (home,) = [export for export in found if export.path == Path("/home/ada")]
+    assert (home.read_only, home.root_squash) == (False, True)
+    assert home.clients == tuple(map(IPv4Network, ("10.77.0.1", "10.77.0.2", "10.77.0.9")))
+
+
 def test_without_nodes_nothing_is_exported() -> None:
     assert exported([]) == {}
+    assert desired([], Generations(current={}, booted={}), NODES, COMMON, [Path("/home/ada")]) == ()
 
 
 @pytest.mark.parametrize(
