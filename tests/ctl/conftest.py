@@ -5,6 +5,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 from netbootd.ctl import main
 from netbootd.image import Generation
 from netbootd.images import record
+from netbootd.images.trees import mounts_under
 from tests.simulate.images import INITRD, x86_kernel
 
 CONFIG = """\
@@ -134,11 +136,15 @@ class Head:
 
 
 @pytest.fixture
-def head(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Head:
+def head(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Head]:
     """A head node with one network; its registry comes into being with the first command."""
     monkeypatch.setattr(sys, "excepthook", sys.excepthook)  # main() sets its own
     (tmp_path / "netbootd.toml").write_text(CONFIG.format(directory=tmp_path))
-    return Head(tmp_path, capsys)
+    yield Head(tmp_path, capsys)
+    for mount in mounts_under(tmp_path):  # persistent roots, which apply mounts
+        subprocess.run(["umount", mount], check=True)
 
 
 @pytest.fixture
