@@ -48,9 +48,9 @@ _LWIP_SENDS = frozenset((50, 53, 54, 55, 57))
 _LONGEST_APPEND = 1023
 """boot/pxe_utils.c copies APPEND into CONFIG_SYS_CBSIZE octets, 1024 on most boards, else fails the label."""
 
-_RUNS = {0x15: ("armv7l", "armv6l"), 0x16: ("aarch64",), 0x1B: ("riscv64",)}
+RUNS = {0x15: ("armv7l", "armv6l"), 0x16: ("aarch64",), 0x1B: ("riscv64",)}
 """Option 93 -> the images that it can start, in uname's words; others, and 0xffff, tell nothing."""
-_RUNS_SOMEWHERE = tuple(architecture for runs in _RUNS.values() for architecture in runs)
+_RUNS_SOMEWHERE = tuple(architecture for runs in RUNS.values() for architecture in runs)
 
 
 # ---- who is it
@@ -89,7 +89,7 @@ def _announce(booting: Booting) -> NetBoot | Wait:
     client, generation = booting.client, booting.generation
     if is_pxe(client) and isinstance(program := uefi.FAMILY.announce(booting), NetBoot):
         return replace(program, firmware="uboot", reason=f"U-Boot as EFI: {program.reason}", options={})
-    runs = _RUNS.get(client.architecture or 0)
+    runs = RUNS.get(client.architecture or 0)
     if generation.architecture not in (runs or _RUNS_SOMEWHERE):
         return Wait(
             firmware="uboot",
