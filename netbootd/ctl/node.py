@@ -9,6 +9,7 @@ from netbootd.boot.firmware.raspberrypi_files import check_serial
 from netbootd.boot.loaders import loader_name
 from netbootd.ctl import node_root
 from netbootd.ctl.afterwards import bring_up_to_date, warn_of_missing_images
+from netbootd.ctl.fitting import warn_of_misfits
 from netbootd.ctl.head import Head, complete_images, complete_nodes, complete_profiles, reserved_names
 from netbootd.ctl.node_record import SETTINGS, full_record, inherited, record_of, setting_rows, yes_or_no
 from netbootd.ctl.options import (
@@ -127,6 +128,7 @@ def add(  # noqa: PLR0913 (each is an option of the command)
         warn(f"no --image was given; `netbootctl node set {name} --image {'|'.join(present)}`")
     if not bring_up_to_date(head, f"{_so_many(nodes)} registered"):
         warn_of_missing_images(head, [node.image for node in nodes])
+    warn_of_misfits(head, nodes)
 
 
 @app.command("list")
@@ -232,6 +234,7 @@ def set_(  # noqa: PLR0913 (each is an option of the command)
     advise(head, nodes if {"image", "root", "profile"} & changes.keys() else (), warn)
     if not bring_up_to_date(head, f"{_so_many(nodes)} changed"):
         warn_of_missing_images(head, [node.image for node in nodes])
+    warn_of_misfits(head, nodes)
 
 
 @app.command()
