@@ -24,8 +24,6 @@ SOURCE = "netbootd-root"
 """What stands in /proc/mounts as the device."""
 FLAGS = frozenset({"nosuid", "nodev", "noexec"})
 SETTINGS: Mapping[str, str] = {"index": "on", "nfs_export": "on", "redirect_dir": "nofollow"}
-_UNWRITABLE = ',:\\"'
-"""Characters that part options, or layers, in one version of the kernel or another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +37,7 @@ class Overlay:
 
     @property
     def options(self) -> dict[str, str]:
-        """What mount(2) is told, in this order."""
+        """What mount(2) is told. Nothing needs escaping: netbootd.toml takes no such state_dir."""
         return {
             "lowerdir": str(self.lower),
             "upperdir": str(self.upper),
@@ -59,9 +57,3 @@ class Overlay:
             and FLAGS | {"rw"} <= mount.flags
             and all(shown.get(key) == value for key, value in self.options.items())
         )
-
-    @property
-    def unwritable(self) -> str:
-        """The characters of its paths that can't be told to every kernel; empty where it can be mounted."""
-        text = f"{self.lower}{self.upper}{self.work}"
-        return "".join(c for c in _UNWRITABLE if c in text)

@@ -36,7 +36,7 @@ Fill = Callable[[Path], None]
 
 
 class RootsHead:
-    """`run` and `shell` work in `lab`, whose mounts are its own; what is on the disk is seen from everywhere."""
+    """Commands run in `lab`, whose mounts are its own; what is on the disk is seen from everywhere."""
 
     def __init__(self, lab: Lab, directory: Path) -> None:
         self.lab = lab
@@ -107,10 +107,16 @@ class RootsHead:
         return self.roots.mount_point(node.machine_id)
 
     def mounted(self) -> list[str]:
-        """Machine-ids whose roots are mounted."""
+        """Machine-ids whose roots are mounted, of this head node's."""
         lines = self.shell("cat /proc/self/mountinfo").splitlines()
         points = [Path(line.split(" ")[4]) for line in lines if " - overlay netbootd-root " in line]
-        return sorted(point.parent.name for point in points)
+        return sorted(point.parent.name for point in points if point.is_relative_to(self.directory))
+
+    def unmount_all(self) -> None:
+        """Nothing below `directory` stays mounted in the lab."""
+        self.shell(
+            f"cut -d' ' -f5 /proc/self/mountinfo | grep '^{self.directory}/' | tac | xargs -r umount --lazy"
+        )
 
     def exports(self) -> str:
         """What the NFS server is told."""
