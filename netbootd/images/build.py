@@ -190,7 +190,8 @@ def _make(
         cache.take(key, archives)
     if last is not None:
         kept = _keep_log(staging.directory / LOG_NAME, store.directory, staging.name)
-        raise explanation(last, distribution.label, apt.public(plan.archives[0].url), str(kept))
+        main = plan.archives[0]
+        raise explanation(last, distribution.label, apt.public(main.url), main.archive.keys.remedy, str(kept))
     (staging.directory / LOG_NAME).chmod(0o644)
     for path in (*archives.glob("*.deb"), archives / "lock", *archives.parent.glob("*.bin")):
         path.unlink(missing_ok=True)

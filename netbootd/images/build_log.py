@@ -29,6 +29,36 @@ _FAULTS: tuple[tuple[str, type[NetbootdError], str, str], ...] = (
         "mend the script",
     ),
     (
+        r"Failed to fetch (?P<it>\S+) +(?:Hash Sum mismatch|File has unexpected size)",
+        HostError,
+        "{it} isn't what the archive's signed lists say",
+        "it was damaged or changed on the way: try again later, or another mirror (--mirror URL)",
+    ),
+    (
+        r"GPG error: (?P<it>\S+ \S+) .*BADSIG|Clearsigned file isn't valid",
+        HostError,
+        "the signature of {it} isn't good",
+        "it was damaged or changed on the way: try again later, or another mirror (--mirror URL)",
+    ),
+    (
+        r"GPG error: (?P<it>\S+ \S+) .*(?:NO_PUBKEY|EXPKEYSIG|KEYEXPIRED|REVKEYSIG)",
+        HostError,
+        "{it} is signed by no key that is trusted here and valid",
+        "bring the keys up to date, or give the right ones (--keyring FILE): {remedy}",
+    ),
+    (
+        r"E: The repository '(?P<it>\S+ \S+) \S+' is not signed",
+        HostError,
+        "{it} isn't signed",
+        "give another mirror (--mirror URL); what nobody vouches for isn't installed",
+    ),
+    (
+        r"Release file for (?P<it>\S+) is (?:expired|not valid yet)",
+        HostError,
+        "{it} is too old, or this machine's clock is wrong",
+        "look at `date`, or give another mirror (--mirror URL)",
+    ),
+    (
         r"E: The repository '(?P<it>\S+ \S+)\S* Release' does not have a Release file",
         UserError,
         "the mirror has no {it}",
@@ -82,12 +112,6 @@ _FAULTS: tuple[tuple[str, type[NetbootdError], str, str], ...] = (
         "the mirror {mirror} can't be reached",
         "check the network and apt's proxy, or give another mirror (--mirror URL)",
     ),
-    (
-        r"The following signatures couldn't be verified|is not signed|NO_PUBKEY|keyring",
-        HostError,
-        "the packages of {mirror} aren't signed by a key of Debian's that this machine has",
-        "apt install debian-archive-keyring",
-    ),
 )
 """How the log says it -> whose fault it is, what is wrong, what mends it. The first that fits counts."""
 
@@ -138,15 +162,19 @@ def octets(number: str, unit: str) -> int:
     return int(float(number.replace(",", "")) * _UNITS[unit])
 
 
-def explanation(lines: Iterable[str], suite: str, mirror: str, log: str) -> NetbootdError:
-    """Why the build of `suite` (Debian bookworm) failed, from the last lines of its log, kept at `log`."""
+def explanation(lines: Iterable[str], suite: str, mirror: str, remedy: str, log: str) -> NetbootdError:
+    """Why the build of `suite` (Debian bookworm) failed, from the last lines of its log, kept at `log`.
+
+    `mirror` is where its packages come from, `remedy` how its keys come onto this machine.
+    """
     said = [line.strip() for line in lines if line.strip()]
     for pattern, kind, message, hint in _FAULTS:
         for line in said:
             if match := re.search(pattern, line):
                 it = next((group for group in match.groupdict().values() if group), "")
                 words = message.format(it=it, suite=suite, mirror=mirror, last=_last_words(said))
-                return kind(f"can't build {suite}: {words}", f"{hint} (the log: {log})")
+                mend = hint.format(remedy=remedy)
+                return kind(f"can't build {suite}: {words}", f"{mend} (the log: {log})")
     errors = [line for line in said if _ERROR.match(line)] or said
     last = "; ".join(errors[-3:])[:400] or "it said nothing"
     return HostError(f"can't build {suite}: {last}", f"the whole log: {log}")

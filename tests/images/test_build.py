@@ -124,6 +124,18 @@ def test_apts_sizes_are_octets() -> None:
         ("dpkg: error: failed to write: No space left on device", HostError, "the disk is full"),
         ("W: Temporary failure resolving 'mirror.example'", HostError, "mirror.example can't be found"),
         ("Could not connect to 10.0.0.1:3142 (10.0.0.1).", HostError, "can't be reached"),
+        (
+            "W: GPG error: http://m.example/debian bookworm InRelease: The following signatures couldn't be "
+            "verified because the public key is not available: NO_PUBKEY 0E98404D386FA1D9",
+            HostError,
+            "http://m.example/debian bookworm is signed by no key that is trusted here",
+        ),
+        (
+            "E: Release file for http://m.example/InRelease is expired (invalid since 3d). Updates …",
+            HostError,
+            "too old, or this machine's clock is wrong",
+        ),
+        ("E: command failed: /x/.incoming-1/hooks/2/farm.sh", UserError, "the hook farm.sh failed: "),
         ("a line\nE: something quite new", HostError, "E: something quite new"),
         ("", HostError, "it said nothing"),
     ],
@@ -133,6 +145,7 @@ def test_a_failure_is_explained_and_names_the_log(log: str, kind: type[NetbootdE
         log.splitlines(),
         "Debian bookworm",
         "http://mirror.example/debian",
+        "apt install keys",
         "/var/lib/netbootd/images/.logs/debian.log",
     )
     assert type(error) is kind
