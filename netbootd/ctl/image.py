@@ -39,6 +39,7 @@ Label = Annotated[
 
 app.command()(image_build.build)
 app.command()(image_build.rebuild)
+app.command()(image_build.clean)
 
 
 @app.command("import")

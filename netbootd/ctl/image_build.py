@@ -5,17 +5,21 @@ import time
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from netbootd.ctl import image_made
 from netbootd.ctl.head import Head, complete_images
 from netbootd.ctl.progress import shown
-from netbootd.ctl.tables import card, duration, print_json, say
+from netbootd.ctl.tables import card, duration, print_json, say, size
 from netbootd.errors import UserError
 from netbootd.image import Generation, parse_label
 from netbootd.images.recipe import Hook, Keyring, Order, Recipe, differences, hook, hooks, keyring
+from netbootd.images.trees import explained
+
+if TYPE_CHECKING:
+    from netbootd.images.package_cache import PackageCache
 
 Mirror = Annotated[
     list[str] | None,
@@ -114,10 +118,9 @@ def rebuild(
 
 def _build(head: Head, name: str, order: Order, note: str) -> Generation:
     from netbootd.images.build import build as build_image  # noqa: PLC0415 (building's alone)
-    from netbootd.images.package_cache import PackageCache  # noqa: PLC0415 (building's alone)
 
-    cache = PackageCache(head.config.state_dir / "cache" / "apt")
     began = time.monotonic()
+    cache = _cache(head)
     with shown(f"building image {name} ({order.suite})") as progress:
         made = build_image(head.images, name, order, note=note, cache=cache, progress=progress)
     image_made.tell(head, made, began)
@@ -172,6 +175,21 @@ def _content(path: Path) -> bytes:
             return file.read((1 << 20) + 1)
     except OSError as error:
         raise UserError(f"can't read {path}: {error.strerror}") from None
+
+
+def clean(ctx: typer.Context) -> None:
+    """Give back the space of packages that are kept for the next build."""
+    cache = _cache(Head.of(ctx))
+    with explained(cache.directory):
+        octets = cache.size()
+        cache.clear()
+    say(f"{size(octets)} given back" if octets else "no packages were kept")
+
+
+def _cache(head: Head) -> "PackageCache":
+    from netbootd.images.package_cache import PackageCache  # noqa: PLC0415 (building's alone)
+
+    return PackageCache(head.config.state_dir / "cache" / "apt")
 
 
 def show_recipe(made: Generation, *, as_json: bool) -> None:
