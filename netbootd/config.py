@@ -173,6 +173,11 @@ class Config(_Table):
         return self.state_dir / "roots"
 
     @property
+    def ram_dir(self) -> Path:
+        """Node files of nodes in memory, packed for HTTP."""
+        return self.state_dir / "ram"
+
+    @property
     def keys_dir(self) -> Path:
         """SSH keys: the nodes' host keys, the cluster's own pair."""
         return self.state_dir / "keys"
@@ -253,7 +258,7 @@ def load(path: Path = DEFAULT_PATH) -> Config:
     except FileNotFoundError:
         raise ConfigError(f"there is no {path}", hint="`netbootctl setup` writes one") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"can't read {path}: {error}") from None
+        raise ConfigError(f"can't read {path}: {getattr(error, 'strerror', error)}") from None
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path} isn't TOML", (str(error),), _toml_hint(text)) from None
     except (RecursionError, ValueError):  # brackets a thousand deep, a number of five thousand digits

@@ -31,9 +31,7 @@ def open_durable(
             db.execute("PRAGMA foreign_keys = ON")
             found = _ensure_schema(db, version, schema, upgrades)
     except (PermissionError, sqlite3.OperationalError) as error:
-        mine = os.geteuid() == 0
-        hint = f"give it to the owner of {path.parent}" if mine else "run as root, or as the daemon's user"
-        raise HostError(f"can't open {path}: {error}", hint) from error
+        raise HostError(f"can't open {path}: {error}", _remedy(path.parent)) from error
     except (OSError, sqlite3.DatabaseError) as error:
         raise HostError(f"can't use {path}: {error}", "restore it from a backup, or move it away") from error
     if found > version:
@@ -84,6 +82,16 @@ def as_owner_of(directory: Path) -> Iterator[None]:
         yield
     finally:
         os.seteuid(0)
+
+
+def _remedy(directory: Path) -> str:
+    """What helps where a file in `directory` can't be opened."""
+    with suppress(OSError):
+        if os.statvfs(directory).f_flag & os.ST_RDONLY:
+            return f"{directory} is mounted read-only: mount it read-write"
+    if os.geteuid() == 0:
+        return f"give it to the owner of {directory}"
+    return "run as root, or as the daemon's user"
 
 
 def _ensure_schema(db: sqlite3.Connection, version: int, schema: str, upgrades: Mapping[int, str]) -> int:

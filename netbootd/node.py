@@ -164,6 +164,8 @@ def expand_names(text: str) -> list[str]:
 
     Raises UserError for a malformed range, one that counts down, or one of more than MOST_NAMES names.
     """
+    if text.count("[") > text.count("]"):
+        raise UserError(f"the [ of {text[:80]!r} isn't closed", "write n[01-12], in quotation marks")
     pieces = _NAME_RANGE.split(text)
     choices = [[piece] if i % 2 == 0 else _expand_range(piece, text) for i, piece in enumerate(pieces)]
     total = 1

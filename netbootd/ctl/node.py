@@ -226,7 +226,8 @@ def set_(  # noqa: PLR0913 (each is an option of the command)
     with head.registry() as registry:
         for each in names:  # all of them exist, or nothing is changed
             node = registry.node(each)
-            check_serial(changes.get("serial"), changes.get("macs", node.macs))
+            if changes.keys() & {"serial", "macs"}:
+                check_serial(changes.get("serial", node.serial), changes.get("macs", node.macs))
         nodes = [registry.set_node(each, changes, networks) for each in names]
         _warn_of_own_images(registry, nodes, profile if image is None else None, name)
     for node in nodes:
@@ -246,6 +247,8 @@ def rename(
     """Give a node another name; its address, machine-id and SSH host keys stay."""
     head = Head.of(ctx)
     old, new = host_name(old), host_name(new)
+    if old == new:
+        raise UserError(f"{old} is to be called {new}: that is the same name", "give another")
     with head.registry() as registry:
         registry.rename_node(old, new, reserved_names())
     say(f"{old} is {new} now; it takes the name at its next boot")

@@ -20,6 +20,11 @@ Record = Mapping[str, Any]
 LONG = 60
 """Characters of a list's items from which on each gets a line of its own."""
 
+FOLDED = 16
+"""Characters of a table's cell up to which it stands on one line, unless there is no room for its row."""
+GAP = 3
+"""Between two columns."""
+
 STYLES = {
     "ready": "green", "ok": "green", "running": "green", "up": "green",
     "warning": "yellow", "silent": "dim", "booting": "cyan", "error": "bold red", "stuck": "bold red",
@@ -40,8 +45,13 @@ def listing(
         print_json(list(records))
     elif not records:
         say(empty)
-    elif sys.stdout.isatty():
+    elif sys.stdout.isatty() and fits(records, columns, console().width):
         console().print(table(records, columns))
+    elif sys.stdout.isatty():
+        for number, record in enumerate(records):
+            if number:
+                say("")
+            card(record, columns)
     else:
         for line in plain_lines(records, columns):
             say(line)
@@ -89,6 +99,12 @@ def plain_lines(records: Sequence[Record], columns: Mapping[str, str]) -> list[s
     rows += [[cell(record.get(key)) for key in columns] for record in records]
     widths = [max(len(row[i]) for row in rows) for i in range(len(columns))]
     return ["  ".join(text.ljust(w) for text, w in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def fits(records: Sequence[Record], columns: Mapping[str, str], width: int) -> bool:
+    """Whether a table can be read in a terminal that is so wide: with longer cells on several lines."""
+    cells = [max(len(title), *(len(cell(r.get(key))) for r in records)) for key, title in columns.items()]
+    return sum(min(each, FOLDED) + GAP for each in cells) - GAP <= width
 
 
 def cell(value: object) -> str:

@@ -3,6 +3,8 @@
 import os
 import re
 import socket
+import subprocess
+import termios
 from pathlib import Path
 
 import pytest
@@ -75,6 +77,7 @@ REFUSED = {
     ),
     "kernel arguments of two lines": (["n03", "--mac", MACS[2], "--kernel-args", "a\nb"], "one line"),
     "a range that counts down": (["n[05-03]", "--mac", MACS[2]], "counts down"),
+    "a range that isn't closed": (["n[03-05", "--mac", MACS[2]], "the [ of 'n[03-05' isn't closed"),
     "too few MACs for a range": (["n[03-05]", "--mac", MACS[2]], "names 3 nodes, --mac gave 1"),
     "a serial for a range": (
         ["n[03-04]", "--mac", ",".join(MACS[2:4]), "--serial", "1"],
@@ -314,6 +317,7 @@ def test_a_pi_s_serial_is_checked_whenever_it_or_the_card_is_given(two: Head) ->
     two.well("node", "set", "n01", "--mac", pi, "--serial", "10000000bd989ae1")
     assert "is no Raspberry Pi's serial number" in two("node", "set", "n01", "--serial", "1234567").err
     two.well("node", "set", "n02", "--serial", "SGH1234XYZ")
+    assert "'sgh1234xyz' is no Raspberry" in two("node", "set", "n02", "--mac", f"{pi[:-1]}2").err
     (two.directory / "x.csv").write_text(f"name,mac,serial\nn03,{pi[:-1]}3,12345\n")
     done = two("import", str(two.directory / "x.csv"))
     assert "x.csv:2: n03: '12345' is no Raspberry Pi's serial number" in done.err
@@ -419,3 +423,20 @@ def test_a_setting_that_cannot_be_is_refused_and_changes_nothing(
     done = head("node", "set", "n01", *words)
     assert done.status == 2 and reason in done.err and done.err.count("\n") == 1
     assert head.dump() == before
+
+
+def test_a_narrow_terminal_gets_a_line_for_each_setting(two: Head) -> None:
+    shown = {}
+    for columns in (100, 40):
+        terminal, inside = os.openpty()
+        termios.tcsetwinsize(inside, (24, columns))
+        terminals = {key: value for key, value in os.environ.items() if key != "COLUMNS"} | {"TERM": "xterm"}
+        process = subprocess.Popen(two.command("node", "list"), stdin=inside, stdout=inside, env=terminals)
+        os.close(inside)
+        assert process.wait(60) == 0
+        said = re.sub(r"\x1b\[[0-9;]*m", "", os.read(terminal, 65536).decode())
+        shown[columns] = [line.rstrip() for line in said.splitlines()]
+        os.close(terminal)
+    assert [line.split()[:2] for line in shown[100][2:]] == [["n01", "10.77.0.10"], ["n02", "10.77.0.11"]]
+    assert shown[40][:3] == ["name     n01", "address  10.77.0.10", f"mac      {MACS[0]}"]
+    assert "" in shown[40], "with an empty line between the nodes"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from netbootd.ctl.tables import cell, duration, plain_lines, printable, size
+from netbootd.ctl.tables import cell, duration, fits, plain_lines, printable, size
 
 
 @pytest.mark.parametrize(
@@ -36,6 +36,13 @@ def test_cells_show_nothing_as_a_dash_and_lists_with_commas() -> None:
 
 def test_nothing_shown_moves_the_cursor_or_turns_the_text_around() -> None:
     assert printable("a\x1b[2J\x00\x07\u202eb\nc") == "a�[2J���b�c"
+
+
+def test_a_table_is_shown_where_no_address_has_to_be_parted() -> None:
+    records = [{"name": "n01", "address": "10.77.0.10", "text": "a sentence that may go on in the next line"}]
+    columns = {"name": "name", "address": "address", "text": "text"}
+    wide = len("name") + len("10.77.0.10") + 16 + 2 * 3
+    assert fits(records, columns, wide) and not fits(records, columns, wide - 1)
 
 
 def test_columns_are_as_wide_as_their_widest_cell_and_lines_end_without_spaces() -> None:
