@@ -54,6 +54,9 @@ class Generation:
     recipe: Mapping[str, Any] = field(default_factory=dict, hash=False, repr=False)
     """How to build it again (netbootd.images.recipe): JSON-able, empty for an image that wasn't built."""
 
+    by_itself: bool = False
+    """Whether its kernel takes no initrd: it mounts its root by itself, and node-init runs as its init."""
+
     @property
     def root(self) -> Path:
         """The root file system."""

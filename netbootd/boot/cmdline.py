@@ -9,6 +9,8 @@ from netbootd.node import Node, RootMode
 
 USUAL_INIT = "/sbin/init"
 """What node-init starts without being told."""
+NODE_INIT = "/usr/lib/netbootd/node-init"
+"""Where every image has it; images.NODE_INIT_PATH is the same (boot may not import images)."""
 CONSOLES = {"x86_64": "console=ttyS0,115200n8 console=tty0"}
 """Where a machine of this architecture talks to people; the last one becomes /dev/console.
 
@@ -59,7 +61,25 @@ def command_line(node: Node, generation: Generation, network: Network, exported:
     arguments = [part for part in (generation.kernel_args, node.kernel_args) if part]
     if not has_console(node, generation) and generation.architecture in CONSOLES:
         arguments.insert(0, CONSOLES[generation.architecture])
+    if generation.by_itself:
+        arguments += _nfs_root(node, network, words["image"], exported.nfs_version)
     return " ".join([*ours, *arguments])
+
+
+def _nfs_root(node: Node, network: Network, image: object, version: str) -> list[str]:
+    """For a kernel that mounts its root by itself (Documentation/admin-guide/nfs/nfsroot.rst).
+
+    Of several init= it takes the last, node-init the last that isn't itself.
+    """
+    router = network.router or ""
+    writable = "rw" if node.root is RootMode.PERSISTENT else "ro"
+    return [
+        "root=/dev/nfs",
+        f"nfsroot={network.server}:{image},vers={version},proto=tcp,nolock",
+        writable,
+        f"ip={node.address}:{network.server}:{router}:{network.subnet.netmask}:{node.name}::off",
+        f"init={NODE_INIT}",
+    ]
 
 
 def has_console(node: Node, generation: Generation) -> bool:

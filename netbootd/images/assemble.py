@@ -54,9 +54,9 @@ def publish(  # noqa: PLR0913 (what a generation remembers of its making, each b
         progress("mending what keeps it from network booting", 0, None)
         remarks = (*remarks, *mend.mend(root))
         progress("making the initrd", 0, None)
-        report = initrd.build(
-            root, kernel.release, staging.boot / "initrd", built_in=kernels.built_in(root, kernel)
-        )
+        built_in = kernels.built_in(root, kernel)
+        by_itself = kernels.mounts_its_root(kernel, built_in)
+        report = initrd.build(root, kernel.release, staging.boot / "initrd", built_in=built_in)
         _copy_boot_files(root, kernel, staging.boot)
         plain = plain_kernel.put(staging.boot / "vmlinuz", architecture)
         board = boards.collect(root, kernel, architecture, staging.boot)
@@ -82,6 +82,7 @@ def publish(  # noqa: PLR0913 (what a generation remembers of its making, each b
             loaders=loaders,
             firmware=board.firmware,
             config_txt=board.config_txt,
+            by_itself=by_itself,
             recipe=recipe or {},
             note=note,
         ),

@@ -50,6 +50,9 @@ _DEVICE_TREES = (
     "/boot",
 )
 _RELEASE = re.compile(r"[0-9][\w.+~-]{2,80}")
+_BY_ITSELF = ("NFS_FS", "ROOT_NFS", "IP_PNP", "OVERLAY_FS", "DEVTMPFS", "TMPFS")
+_WHOLE = 100
+"""Options that the smallest configuration has, and more: of fewer nothing is concluded."""
 _INSTALL = {
     "debian": "apt install linux-image-{debian}",
     "ubuntu": "apt install linux-image-generic",
@@ -106,6 +109,22 @@ def built_in(root: Path, kernel: Kernel) -> frozenset[str]:
     """The options that are `=y`, without CONFIG_: by /boot/config-RELEASE, or as the kernel itself tells."""
     known = builtin_options(root, kernel.release)
     return known or kernel_file.options_of(kernel.path.read_bytes()) or frozenset()
+
+
+def mounts_its_root(kernel: Kernel, built_in: frozenset[str]) -> bool:
+    """Whether the kernel takes no initrd, and so has to mount its root by itself, as Gentoo's own may.
+
+    Raises UserError where it can't do that either.
+    """
+    if len(built_in) < _WHOLE or "BLK_DEV_INITRD" in built_in:
+        return False
+    if lacks := [option for option in _BY_ITSELF if option not in built_in]:
+        raise UserError(
+            f"the kernel {kernel.release} takes no initrd, and can't mount its root by itself: it lacks "
+            + ", ".join(f"CONFIG_{option}" for option in lacks),
+            "configure it with CONFIG_BLK_DEV_INITRD=y, or with these and its network card's driver built in",
+        )
+    return True
 
 
 def version_key(text: str) -> tuple[tuple[int, int | str], ...]:

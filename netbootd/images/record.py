@@ -20,7 +20,7 @@ _LONGEST_NOTE = 500
 _FROM_ITS_PLACE = frozenset({"image", "number", "directory"})
 _NUMBERS = frozenset({"size", "shared"})
 _LISTS = frozenset({"remarks", "loaders", "config_txt"})
-_FLAGS = frozenset({"firmware"})
+_FLAGS = frozenset({"firmware", "by_itself"})
 _OBJECTS = frozenset({"recipe"})
 
 

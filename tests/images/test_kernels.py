@@ -105,6 +105,35 @@ def test_a_gentoo_kernel_with_all_built_in_counts_beside_the_modules_of_an_old_o
     assert kernels.built_in(tmp_path, found) == {"NFS_FS", "OVERLAY_FS"}
 
 
+MANY = tuple(f"OPTION_{number}" for number in range(200))
+ROOT_ON_NFS = ("NFS_FS", "ROOT_NFS", "IP_PNP", "OVERLAY_FS", "DEVTMPFS", "TMPFS")
+
+
+@pytest.mark.parametrize(
+    ("options", "by_itself"),
+    [
+        ((*MANY, *ROOT_ON_NFS), True),
+        ((*MANY, *ROOT_ON_NFS, "BLK_DEV_INITRD"), False),
+        (ROOT_ON_NFS, False),
+        ((), False),
+    ],
+    ids=["takes no initrd", "takes one", "a part of a configuration", "tells nothing"],
+)
+def test_a_kernel_that_takes_no_initrd_mounts_its_root_by_itself(
+    tmp_path: Path, options: tuple[str, ...], by_itself: bool
+) -> None:
+    put(tmp_path, "boot/vmlinuz-6.6.13-gentoo", configured("6.6.13-gentoo", *options))
+    found = kernels.find(tmp_path)
+    assert kernels.mounts_its_root(found, kernels.built_in(tmp_path, found)) is by_itself
+
+
+def test_one_that_can_do_neither_is_told_what_it_lacks(tmp_path: Path) -> None:
+    put(tmp_path, "boot/vmlinuz-6.6.13-gentoo", configured("6.6.13-gentoo", *MANY, *ROOT_ON_NFS[:4]))
+    found = kernels.find(tmp_path)
+    with pytest.raises(UserError, match=r"takes no initrd.* it lacks CONFIG_DEVTMPFS, CONFIG_TMPFS"):
+        kernels.mounts_its_root(found, kernels.built_in(tmp_path, found))
+
+
 def test_gentoos_modules_directory_may_hold_no_modules(tmp_path: Path) -> None:
     put(tmp_path, "boot/kernel-6.6.13-gentoo", bzimage("6.6.13-gentoo"))
     put(tmp_path, "boot/kernel-6.6.13-gentoo.old", bzimage("6.6.13-gentoo"))
