@@ -98,6 +98,7 @@ class Daemon:
                 nodes_dir=self._config.nodes_dir,
                 common_dir=self._config.common_dir,
                 roots_dir=self._config.roots_dir,
+                ram_dir=self._config.ram_dir,
                 nfs_version=self._config.nfs.version,
             )
             renderer = Renderer(self._config.template_dir)
@@ -197,7 +198,7 @@ class Daemon:
                 self._shelf,
                 self._head.node_by_mac,
                 self._head.registry.learn_cores,
-                self._events.record,
+                self._reported,
                 time.time,
             )
             for address in served.addresses
@@ -233,7 +234,15 @@ class Daemon:
             generation = self._head.generation_of(node) if node else None
         except (NetbootdError, OSError) as error:
             return Wait(reason=f"its image can't be read: {error}")
-        return policy.decide(client, node, network, generation, self._head.has_loader)
+        head = self._head
+        decision = policy.decide(client, node, network, generation, head.has_loader, head.obstacle)
+        head.window.decided(client, node, decision, time.time())
+        return decision
+
+    def _reported(self, event: Event) -> None:
+        """What a node tells of itself."""
+        self._head.window.heard(event)
+        self._events.record(event)
 
     def _tftp_ended(self, transfer: Transfer) -> None:
         """A transfer that broke off is worth a line; the shelf has told of the rest."""

@@ -5,8 +5,9 @@ decided here once.
 """
 
 import os
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 from pathlib import Path
 
@@ -16,9 +17,11 @@ from netbootd.boot.answer import Denied, File, NotFound, Rendered
 from netbootd.boot.assets import Request, locate, serial_told
 from netbootd.boot.cmdline import Exported
 from netbootd.boot.loaders import BOARD_FIRMWARE, LOADERS
+from netbootd.boot.window import BootWindow
 from netbootd.errors import HostError, NetbootdError
 from netbootd.events import EventLog
 from netbootd.image import Generation
+from netbootd.images import ram
 from netbootd.images.store import ImageStore
 from netbootd.network import Network, network_of
 from netbootd.node import Mac, Node, RootMode
@@ -37,6 +40,8 @@ class HeadNode:
     store: ImageStore
     networks: tuple[Network, ...]
     roots: Roots
+    window: BootWindow = field(default_factory=BootWindow)
+    now: Callable[[], float] = time.time
 
     def node_by_mac(self, mac: Mac) -> Node | None:
         """The node with this card."""
@@ -63,6 +68,16 @@ class HeadNode:
         if node.root is RootMode.PERSISTENT and (over := self.roots.generation(node.machine_id)):
             return self.store.generation(*over)
         return self.store.current(node.image) if node.image else None
+
+    def obstacle(self, node: Node, generation: Generation) -> str:
+        """What `apply` has yet to do before the node's root can come from there; empty: nothing."""
+        if node.root is RootMode.RAM and not ram.is_made(generation):
+            return f"{generation.label} isn't packed for nodes in memory yet: `netbootctl apply` does that"
+        return ""
+
+    def withheld(self, node: Node, port: int | None) -> str:
+        """Why a node's files aren't given over HTTP to its `port` now; empty where they are."""
+        return self.window.refusal(node, port, self.now())
 
     def loader(self, name: str) -> Path | None:
         """Where this machine has the loader: the file itself, for what is served follows no link out.
@@ -95,12 +110,15 @@ class Shelf:
         self._now = now
         self._serials = Serials(head.registry, events.record, now)
 
-    def open(self, path: str, peer: IPv4Address, local: IPv4Address, door: str) -> Asset | Refusal:
+    def open(
+        self, path: str, peer: IPv4Address, local: IPv4Address, door: str, port: int | None = None
+    ) -> Asset | Refusal:
         """What `path` yields for the client at `peer`, which reached us at `local` through `door`.
 
-        Never raises for what a client can ask; a fault of ours is a Refusal and an event.
+        `port` is the client's, where the door is HTTP. Never raises for what a client can ask; a fault of
+        ours is a Refusal and an event.
         """
-        request = Request(path=path, peer=peer)
+        request = Request(path=path, peer=peer, port=port)
         node: Node | None = None
         try:
             node = self._head.registry.node_by_address(peer)

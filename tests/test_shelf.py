@@ -71,6 +71,7 @@ def head(tmp_path: Path) -> Head:
         nodes_dir=tmp_path / "nodes",
         common_dir=tmp_path / "common",
         roots_dir=tmp_path / "roots",
+        ram_dir=tmp_path / "ram",
         nfs_version="4.2",
     )
     head = HeadNode(registry, store, (NETWORK,), Roots(tmp_path / "roots"))

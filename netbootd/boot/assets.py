@@ -2,6 +2,7 @@
 
 loaders/NAME                     a loader from the table
 images/NAME/GENERATION/FILE      kernel, initrd and what else lies in a generation's boot directory
+ram/common.tar, ram/nodes/NAME.tar      node files of a node in memory, while it boots
 
 Every other path is one that a firmware or loader makes up by itself (`pxelinux.cfg/01-…`,
 `SERIAL/config.txt`) or was told of by its family: the families are asked, in their order.
@@ -10,6 +11,7 @@ Every other path is one that a firmware or loader makes up by itself (`pxelinux.
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
+from netbootd.boot import cmdline
 from netbootd.boot.answer import Denied, File, Located, NotFound
 from netbootd.boot.cmdline import Exported
 from netbootd.boot.firmware import FAMILIES
@@ -17,6 +19,7 @@ from netbootd.boot.loaders import LOADERS
 from netbootd.boot.visit import View, Visit
 from netbootd.errors import UserError
 from netbootd.image import parse_label
+from netbootd.node import RootMode
 from netbootd.stage import Stage
 
 LONGEST_PATH = 500
@@ -25,10 +28,11 @@ STAGES = {"vmlinuz": Stage.KERNEL, "Image": Stage.KERNEL, "initrd": Stage.INITRD
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """`path` as the client wrote it; `peer` is its address."""
+    """`path` as the client wrote it; `peer` is its address, `port` its TCP port where it came over HTTP."""
 
     path: str
     peer: IPv4Address
+    port: int | None = None
 
 
 def locate(request: Request, view: View, exported: Exported) -> Located:
@@ -38,17 +42,25 @@ def locate(request: Request, view: View, exported: Exported) -> Located:
     parts = _parts(request.path)
     if ".." in parts:
         return Denied(reason="a path that climbs with ..")
-    match parts:
-        case ("loaders", name) if name in LOADERS:
-            return _loader(name, view)
-        case ("images", image, number, *rest) if rest:
-            if (brought := _of_image(image, number, "/".join(rest), view)) is not None:
-                return brought
+    if (ours := _ours(parts, request, view, exported)) is not None:
+        return ours
     visit = Visit(parts, request.peer, view, exported)
     for family in FAMILIES:
         if (found := family.locate(visit)) is not None:
             return found
     return NotFound(reason="no such path")
+
+
+def _ours(parts: tuple[str, ...], request: Request, view: View, exported: Exported) -> Located | None:
+    """What a path of netbootd's own making yields; None where a firmware made it."""
+    match parts:
+        case ("loaders", name) if name in LOADERS:
+            return _loader(name, view)
+        case ("images", image, number, *rest) if rest:
+            return _of_image(image, number, "/".join(rest), view)
+        case (cmdline.RAM, *rest):
+            return _node_files(tuple(rest), request, view, exported)
+    return None
 
 
 def serial_told(path: str) -> str | None:
@@ -83,3 +95,20 @@ def _of_image(image: str, number: str, name: str, view: View) -> Located | None:
         return None
     stage = Stage.LOADER if loader else STAGES.get(name)
     return File(root=generation.boot, name=name, stage=stage)
+
+
+def _node_files(parts: tuple[str, ...], request: Request, view: View, exported: Exported) -> Located:
+    """For the node that has the address, and only while it boots: there are private keys among them."""
+    node = view.node_by_address(request.peer)
+    if node is None:
+        return Denied(reason="node files are given to nodes, and none has this address")
+    if parts not in (("common.tar",), ("nodes", f"{node.name}.tar")):
+        return Denied(reason=f"node files are given to their own node, and this is {node.name}")
+    if node.root is not RootMode.RAM:
+        return Denied(reason=f"{node.name} has root mode {node.root}, so it mounts its files")
+    if why := view.withheld(node, request.port):
+        return Denied(reason=why)
+    absent = NotFound(
+        reason=f"the files of {node.name} aren't made; `netbootctl apply` does that", missing=True
+    )
+    return File(root=exported.ram_dir, name="/".join(parts), stage=None, absent=absent)

@@ -21,7 +21,8 @@ class Client:
     `architectures` is option 93 (RFC 4578 2.1: one number or several); `uuid` option 97 raw, its type octet
     first; `user_classes` option 77 with RFC 3004's lengths taken off, or whole where there are none (iPXE).
     `ipxe_features`: what iPXE says in 175 that it can. `maximum_size` is option 57 in octets. `sent`: the
-    numbers of all options, in their order: some firmware is known by nothing else.
+    numbers of all options, in their order: some firmware is known by nothing else. `privileged`: it asked
+    from a port below 1024, as firmware does (68), and on a running system only root can.
     """
 
     mac: Mac
@@ -34,6 +35,7 @@ class Client:
     ipxe_features: frozenset[int] = frozenset()
     maximum_size: int | None = None
     sent: tuple[int, ...] = ()
+    privileged: bool = False
 
     @property
     def architecture(self) -> int | None:

@@ -19,6 +19,10 @@ ttyAML0, ttyPS0 …) as its console unless a console= is given; a screen, tty0, 
 register_console).
 """
 
+RAM = "ram"
+"""Under which HTTP has the node files of nodes in memory, and the state directory too."""
+SQUASHFS = "root.squashfs"
+"""What those nodes' roots are, beside the kernel."""
 LONGEST = {"armv6l": 1023, "armv7l": 1023, "riscv64": 1023}
 """Octets that a kernel keeps where they are fewer than LONGEST_USUALLY; the rest is cut off without a word.
 
@@ -35,13 +39,11 @@ class Exported:
     common_dir: Path
     roots_dir: Path
     nfs_version: str
+    ram_dir: Path
 
 
 def command_line(node: Node, generation: Generation, network: Network, exported: Exported) -> str:
     """What the kernel is booted with. `network` is the one that the node's address lies in."""
-    image = generation.root
-    if node.root is RootMode.PERSISTENT:
-        image = exported.roots_dir / node.machine_id / "root"
     words = {
         "node": node.name,
         "mac": node.mac,
@@ -49,9 +51,7 @@ def command_line(node: Node, generation: Generation, network: Network, exported:
         "gw": network.router,
         "server": network.server,
         "root": node.root.value,
-        "image": image,
-        "files": exported.nodes_dir / node.name,
-        "common": exported.common_dir,
+        **_sources(node, generation, exported),
         "nfs": exported.nfs_version,
         "http": f"{network.server}:{network.http_port}",
     }
@@ -80,6 +80,22 @@ def _nfs_root(node: Node, network: Network, image: object, version: str) -> list
         f"ip={node.address}:{network.server}:{router}:{network.subnet.netmask}:{node.name}::off",
         f"init={NODE_INIT}",
     ]
+
+
+def _sources(node: Node, generation: Generation, exported: Exported) -> dict[str, Path | str]:
+    """Where its root and its node files come from: paths of NFS exports, or of HTTP."""
+    if node.root is RootMode.RAM:
+        return {
+            "image": f"/images/{generation.image}/{generation.number}/{SQUASHFS}",
+            "files": f"/{RAM}/nodes/{node.name}.tar",
+            "common": f"/{RAM}/common.tar",
+        }
+    kept = exported.roots_dir / node.machine_id / "root"
+    return {
+        "image": kept if node.root is RootMode.PERSISTENT else generation.root,
+        "files": exported.nodes_dir / node.name,
+        "common": exported.common_dir,
+    }
 
 
 def has_console(node: Node, generation: Generation) -> bool:

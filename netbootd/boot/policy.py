@@ -17,17 +17,19 @@ def decide(
     network: Network,
     generation: Generation | None,
     has_loader: Callable[[str], bool],
+    obstacle: Callable[[Node, Generation], str] = lambda *_: "",
 ) -> Decision:
     """What `client` is told on `network`.
 
     `generation`: the current one of the node's image, None where there is no image. `has_loader` tells by
-    its name (boot.loaders) whether a loader is installed.
+    its name (boot.loaders) whether a loader is installed, `obstacle` what the head node has yet to do before
+    that node's root can come from that generation, with the remedy; empty where that is nothing.
     """
     if network.dhcp is DhcpMode.OFF:
         return Ignore(reason=f"DHCP is off on {network.interface}")
     family = recognise(client)
     if node is not None:
-        return _for_node(client, node, network, generation, family, has_loader)
+        return _for_node(client, node, network, generation, family, has_loader, obstacle)
     if network.pool is None:
         return Ignore(reason=f"{client.mac} isn't registered, and {network.interface} has no pool")
     firmware = family.name if family else ""
@@ -41,6 +43,7 @@ def _for_node(
     generation: Generation | None,
     family: Family | None,
     has_loader: Callable[[str], bool],
+    obstacle: Callable[[Node, Generation], str],
 ) -> Decision:
     if node.address not in network.subnet:
         return Ignore(reason=f"{node.name} is on another wire: {node.address} lies outside {network.subnet}")
@@ -54,9 +57,17 @@ def _for_node(
     if generation is None:
         hint = f"`netbootctl image build {node.image}` makes it"
         return Wait(firmware=family.name, reason=f"image {node.image!r} has no generation; {hint}")
-    if node.root is RootMode.RAM:
-        hint = f"`netbootctl node set {node.name} --root overlay`"
-        return Wait(firmware=family.name, reason=f"root mode {node.root} isn't in this version yet; {hint}")
+    if why := _unable(node, generation) or obstacle(node, generation):
+        return Wait(firmware=family.name, reason=why)
     return family.announce(
         Booting(client=client, node=node, network=network, generation=generation, has_loader=has_loader)
     )
+
+
+def _unable(node: Node, generation: Generation) -> str:
+    """Why the generation can never be booted by the node's root mode."""
+    if node.root is not RootMode.RAM or generation.squashfs:
+        return ""
+    what = f"{generation.label} can't be kept in memory: its kernel has no squashfs or no loop devices"
+    hint = f"`netbootctl node set {node.name} --root overlay`, or make the image anew"
+    return f"{what}, or an older netbootd made its initrd; {hint}"

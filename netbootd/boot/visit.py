@@ -40,6 +40,9 @@ class View(Protocol):
     def loader(self, name: str) -> Path | None:
         """Where this machine has the loader."""
 
+    def withheld(self, node: Node, port: int | None) -> str:
+        """Why a node's files aren't given over HTTP to its `port` now (boot.window); empty where they are."""
+
 
 @dataclass(frozen=True, slots=True)
 class Visit:

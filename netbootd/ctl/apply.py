@@ -19,7 +19,17 @@ from netbootd.ctl.progress import shown
 from netbootd.ctl.tables import print_json, say, warn
 from netbootd.errors import BrokenTemplateError, HostError, NetbootdError
 from netbootd.files.apply import carry_out, plan, plan_roots, undo
-from netbootd.files.change import Change, ChangeFile, ChangeTree, MakeKey, Plan, Reload, RemoveKey
+from netbootd.files.change import (
+    Change,
+    ChangeFile,
+    ChangeTree,
+    MakeKey,
+    PackFiles,
+    PackRoot,
+    Plan,
+    Reload,
+    RemoveKey,
+)
 from netbootd.files.tree import Action, Step
 from netbootd.files.wanted import Inputs
 from netbootd.render import Renderer
@@ -32,6 +42,8 @@ MANY = 200
 _COUNTED: dict[type[Change], tuple[str, str]] = {
     MakeKey: ("key", "keys"),
     RemoveKey: ("old key removed", "old keys removed"),
+    PackFiles: ("archive of node files", "archives of node files"),
+    PackRoot: ("image packed for nodes in memory", "images packed for nodes in memory"),
     MountRoot: ("persistent root mounted", "persistent roots mounted"),
     UnmountRoot: ("persistent root unmounted", "persistent roots unmounted"),
     Discard: ("persistent root discarded", "persistent roots discarded"),
@@ -134,7 +146,7 @@ def _complain(done: Plan, before: str = "") -> None:
 
 
 def _carried_out(wanted: Plan) -> Plan:
-    if len(wanted.changes) < MANY:
+    if len(wanted.changes) < MANY and not any(isinstance(change, PackRoot) for change in wanted.changes):
         return carry_out(wanted)
     total, done = len(wanted.changes), 0
     with shown("applying") as progress:
@@ -144,7 +156,7 @@ def _carried_out(wanted: Plan) -> Plan:
             done += 1
             progress("node files and keys", done, max(total, done))
 
-        return carry_out(wanted, tell)
+        return carry_out(wanted, tell, progress)
 
 
 def _summary(changes: Sequence[Change], how: str = "applied") -> str:

@@ -66,7 +66,7 @@ def _boot_by_the_other(head: Head, node: Node, network: Network, words: str) -> 
             request = specimen.discover(node.mac)
             client = from_dhcp(request.chaddr, request.options)
             family = recognise(client)
-            decision = decide(client, node, network, generation, view.has_loader)
+            decision = decide(client, node, network, generation, view.has_loader, view.obstacle)
             if family is None or not isinstance(decision, NetBoot):
                 continue
             if words in decision.reason or (words == TAKES_NO_PROXY and not family.behind_proxy):

@@ -71,6 +71,7 @@ class _Site:
             nodes_dir=self.config.nodes_dir,
             common_dir=self.config.common_dir,
             roots_dir=self.config.roots_dir,
+            ram_dir=self.config.ram_dir,
             nfs_version=self.config.nfs.version,
         )
         visit = Visit(parts=(), peer=node.address, view=self.view, exported=exported)

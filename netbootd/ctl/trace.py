@@ -44,7 +44,7 @@ class Trace:
         client = from_dhcp(request.chaddr, request.options)
         node = self.view.node_by_mac(client.mac)
         generation = self.view.generation_of(node) if node else None
-        decision = decide(client, node, network, generation, self.view.has_loader)
+        decision = decide(client, node, network, generation, self.view.has_loader, self.view.obstacle)
         found = answer(
             *(request, client, decision, node, network, self._leases(network), self.now),
             boot_server=boot_server,
@@ -64,6 +64,7 @@ class Trace:
             nodes_dir=self.config.nodes_dir,
             common_dir=self.config.common_dir,
             roots_dir=self.config.roots_dir,
+            ram_dir=self.config.ram_dir,
             nfs_version=self.config.nfs.version,
         )
         found = locate(Request(path=path, peer=peer), self.view, exported)

@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from ipaddress import IPv4Address, IPv4Network
 from typing import Protocol
@@ -19,6 +19,7 @@ from typing import Protocol
 from netbootd.boot.answer import Decision, Ignore
 from netbootd.boot.client import Client, from_dhcp
 from netbootd.boot.firmware import begins_boot, recognise, serial_of
+from netbootd.boot.window import PRIVILEGED
 from netbootd.dhcp import destination, options, sockets, wire
 from netbootd.dhcp.answering import answer
 from netbootd.dhcp.destination import Way
@@ -158,7 +159,7 @@ class DhcpServer:
             self.counters["malformed"] += 1
             self._complain("malformed", f"malformed message from {datagram.source}: {error.message}", now)
             return None
-        client = from_dhcp(request.chaddr, request.options)
+        client = replace(from_dhcp(request.chaddr, request.options), privileged=datagram.port < PRIVILEGED)
         try:
             node = self._registry.node_by_mac(client.mac)
             return self._answered(request, client, node, datagram, now)

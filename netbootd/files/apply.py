@@ -15,7 +15,7 @@ from hashlib import sha256
 
 from netbootd.config import Config
 from netbootd.errors import HostError, UserError
-from netbootd.files import chrony, exporting, login
+from netbootd.files import chrony, exporting, login, ram
 from netbootd.files import cluster as names
 from netbootd.files.block import outside, replaced
 from netbootd.files.change import (
@@ -37,6 +37,7 @@ from netbootd.files.headfile import read_file
 from netbootd.files.hostkeys import KeyStore
 from netbootd.files.tree import Action, Directory, Step, differences, keeping
 from netbootd.files.wanted import Inputs, Wanted, wanted
+from netbootd.images.progress import Progress, silent
 from netbootd.nfs import ganesha
 from netbootd.roots import applying
 from netbootd.roots.desired import Discard, Make, MountRoot, UnmountRoot
@@ -54,6 +55,7 @@ def plan(inputs: Inputs) -> Plan:
     config = inputs.config
     files, warnings = _head_files(inputs, want)
     logins, complaints = _login(want)
+    packed_files, packed_roots = ram.changes(inputs, want)
     exports, faults = _exports(inputs, want)
     return Plan(
         config=config,
@@ -61,12 +63,14 @@ def plan(inputs: Inputs) -> Plan:
             *_keys_to_make(config, want),
             *want.roots.before,
             *_trees(config, want),
+            *packed_files,
             *files,
             *logins,
             *_time(inputs),
             *exports,
             *_leftovers(config, want),
             *want.roots.after,
+            *packed_roots,
         ),
         warnings=(*want.warnings, *warnings, *complaints),
         faults=(*want.faults, *faults),
@@ -115,8 +119,12 @@ def undo(config: Config) -> Plan:
     return Plan(config=config, changes=tuple(changes))
 
 
-def carry_out(plan: Plan, tell: Callable[[Change], None] = lambda _: None) -> Plan:
-    """Do what `plan` says and return what was done, with the warnings met on the way; `tell` hears of each.
+def carry_out(
+    plan: Plan, tell: Callable[[Change], None] = lambda _: None, progress: Progress = silent
+) -> Plan:
+    """Do what `plan` says and return what was done, with the warnings met on the way.
+
+    `tell` hears of each change, `progress` of those that take a while by themselves.
 
     Under a lock; where another apply or another registration has been there since the plan was made, the
     difference is computed again. Raises UserError before anything is changed; HostError where the head node
@@ -135,7 +143,7 @@ def carry_out(plan: Plan, tell: Callable[[Change], None] = lambda _: None) -> Pl
             first = [change for change in current.changes if isinstance(change, MakeKey | Make | MountRoot)]
             for change in first or current.changes:
                 try:
-                    warnings += carried_out(change, plan.config)
+                    warnings += carried_out(change, plan.config, progress)
                 except HostError as error:
                     if not isinstance(change, MountRoot):
                         raise

@@ -1,12 +1,13 @@
 """What `apply` may do, as values that can be shown before anything is done."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from netbootd.config import Config
 from netbootd.files.cluster import User
 from netbootd.files.tree import Step
 from netbootd.files.wanted import Inputs
+from netbootd.image import Generation
 from netbootd.roots.desired import Discard, Make, MountRoot, UnmountRoot
 
 
@@ -110,6 +111,28 @@ class Restart:
         return f"restart chronyd, for {self.path}"
 
 
+@dataclass(frozen=True, slots=True)
+class PackFiles:
+    """An archive of node files for nodes in memory; None to remove it."""
+
+    path: Path
+    content: bytes | None = field(repr=False)  # private keys
+
+    def __str__(self) -> str:
+        return f"{'write' if self.content is not None else 'remove':<7} {self.path}"
+
+
+@dataclass(frozen=True, slots=True)
+class PackRoot:
+    """A generation's root as one file, for nodes in memory."""
+
+    path: Path
+    generation: Generation
+
+    def __str__(self) -> str:
+        return f"pack    {self.path}"
+
+
 Change = (
     MakeKey
     | RemoveKey
@@ -119,6 +142,8 @@ Change = (
     | ChangeFile
     | Reload
     | Restart
+    | PackFiles
+    | PackRoot
     | Make
     | MountRoot
     | UnmountRoot

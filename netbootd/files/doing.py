@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from netbootd.config import Config
-from netbootd.files import chrony, login
+from netbootd.files import chrony, login, ram
 from netbootd.files.change import (
     Change,
     ChangeFile,
@@ -11,6 +11,8 @@ from netbootd.files.change import (
     MakeKey,
     MakeLogin,
     MakeShared,
+    PackFiles,
+    PackRoot,
     Reload,
     RemoveKey,
     Restart,
@@ -19,6 +21,7 @@ from netbootd.files.disk import carry_out, explained
 from netbootd.files.headfile import remove_file, replace_file
 from netbootd.files.hostkeys import KeyStore
 from netbootd.files.shares import make_shared
+from netbootd.images.progress import Progress, silent
 from netbootd.nfs import exportfs, ganesha
 from netbootd.roots import applying
 from netbootd.roots.desired import Discard, Make, MountRoot, UnmountRoot
@@ -29,8 +32,11 @@ TIME_LOADED = "chrony.loaded"
 """Holds the digest of the file that chronyd was last started with; absent while that is uncertain."""
 
 
-def carried_out(change: Change, config: Config) -> tuple[str, ...]:
-    """Carry out one change; returns warnings. Raises HostError where the head node refuses."""
+def carried_out(change: Change, config: Config, progress: Progress = silent) -> tuple[str, ...]:
+    """Carry out one change; returns warnings. Raises HostError where the head node refuses.
+
+    `progress` hears of what takes a while by itself.
+    """
     match change:
         case MakeKey() | RemoveKey():
             _key(change, KeyStore(config.keys_dir))
@@ -43,6 +49,8 @@ def carried_out(change: Change, config: Config) -> tuple[str, ...]:
                 make_shared(path, user)
         case MakeLogin(home, user):
             return login.make(user, home)
+        case PackFiles() | PackRoot():
+            ram.carry_out(change, config, progress)
         case Restart():
             return _restart(change, config)
         case Reload():

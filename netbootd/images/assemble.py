@@ -80,6 +80,7 @@ def publish(  # noqa: PLR0913 (what a generation remembers of its making, each b
             remarks=(*remarks, *report.remarks, *plain, *board.remarks),
             sha256=sha256,
             loaders=loaders,
+            squashfs=report.squashfs,
             firmware=board.firmware,
             config_txt=board.config_txt,
             by_itself=by_itself,

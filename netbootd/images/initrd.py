@@ -42,7 +42,7 @@ class InitrdReport:
     remarks: tuple[str, ...]
     """What is worth knowing: one line each."""
     squashfs: str
-    """The best compression that the kernel reads in a squashfs; empty where it mounts none (root mode ram)."""
+    """The best compression that the kernel reads in a squashfs (root mode ram); empty where it has none."""
 
 
 def build(

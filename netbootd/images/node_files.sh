@@ -9,18 +9,35 @@ lay_node_files() {
     for export in "$common" "$files"; do
         [ -n "$export" ] || continue
         mkdir -p "$work/files"
-        if mount_patiently "$export" "$work/files" 2 ro,noatime; then
-            lay "$work/files" "$new" || go_on "some node files of $export can't be laid over the image"
-            [ -f "$work/files/etc/hostname" ] && named=yes
-            umount "$work/files" || umount -l "$work/files"
-        else
-            go_on "the node files $server:$export can't be mounted: $why; check $advice"
-        fi
+        bring "$export" || continue
+        lay "$work/files" "$new" || go_on "some node files of $export can't be laid over the image"
+        [ -f "$work/files/etc/hostname" ] && named=yes
+        take_away
     done
     if [ $named = no ] && [ -n "$node" ]; then
         rm -f "$new/etc/hostname"
         echo "$node" >"$new/etc/hostname"
     fi
+}
+
+bring() { # PATH: has the files in $work/files, from NFS or from an archive that was fetched
+    case $root in
+        ram)
+            [ -f "$work/${1##*/}" ] || return 1   # that was told
+            unpack "$work/${1##*/}" "$work/files" || go_on "not all of the node files $server:$1 can be unpacked"
+            rm -f "$work/${1##*/}" ;;
+        *)
+            mount_patiently "$1" "$work/files" 2 ro,noatime && return 0
+            go_on "the node files $server:$1 can't be mounted: $why; check $advice"
+            return 1 ;;
+    esac
+}
+
+take_away() {
+    case $root in
+        ram) rm -rf "$work/files" ;;
+        *) umount "$work/files" || umount -l "$work/files" ;;
+    esac
 }
 
 # A subshell each time, so that the variables of one directory survive the descent into the next.
@@ -180,7 +197,12 @@ put_entry() { # FILE NAME LINE [OPTIONAL]: LINE in the place of that name's, or 
 mount_shared() { # usr/lib/netbootd/mounts: `SERVER-PATH DIRECTORY`, one on each line; without them the node lives on
     [ -r "$new/usr/lib/netbootd/mounts" ] || return 0
     # A node in its own memory comes up though there is no NFS server.
-    case $root in ram) patience=1 ;; *) patience=3 ;; esac
+    case $root in
+        ram)
+            patience=1
+            if [ -r "$loader" ]; then load nfs "nfsv${nfs%%.*}"; fi ;;
+        *) patience=3 ;;
+    esac
     while read -r path directory _ <&3; do
         case $path in /*) ;; *) continue ;; esac
         inside "$directory"

@@ -8,6 +8,7 @@
 #   netbootd.node=n01 netbootd.mac=52:54:00:00:00:01 netbootd.ip=10.77.0.10/24 [netbootd.gw=10.77.0.1]
 #   netbootd.server=10.77.0.1 netbootd.root=overlay netbootd.image=/PATH netbootd.files=/PATH
 #   netbootd.common=/PATH netbootd.nfs=4.2 netbootd.http=10.77.0.1:80
+# The paths are those of NFS exports; with netbootd.root=ram, what HTTP has.
 # It needs a POSIX shell, mount, umount, cp, mv, mkdir, rm, readlink, sleep; in the initrd also ip, insmod and
 # switch_root, else pivot_root and chroot. A step that fails is told on the console in plain words, reported
 # to the head node, and never waited for without a word: what can't be mended ends in a restart.
@@ -22,8 +23,12 @@ umask 022
 CARD_SECONDS=10       # for a network card to appear once its driver is there (firmware, USB)
 LINK_SECONDS=90       # for its link; switches that run spanning tree take 30 to 50
 MOUNT_SECONDS=30      # for one attempt to mount
+FETCH_ROUNDS=12       # attempts to fetch something over HTTP, 5 seconds apart
+STALL_SECONDS=30      # without an octet, after which a transfer has failed
+LEAST_KIB=65536       # of memory that a system needs besides the image that it is kept in
 EMPTY_ROUNDS=36       # of 5 seconds, for the head node to mount a persistent root
 RESTART_SECONDS=60    # for somebody to read why, before the machine is restarted
+ports=/proc/sys/net/ipv4
 loader=/lib/netbootd/drivers.sh   # absent where the kernel has everything built in
 
 case $0 in /init) place=initrd ;; *) place=image ;; esac
@@ -42,7 +47,8 @@ main() {
     case $root in
         overlay) root_overlay ;;
         persistent) root_persistent ;;
-        *) give_up "the root mode '$root' isn't known to this node-init, which knows: overlay, persistent" \
+        ram) root_ram ;;
+        *) give_up "the root mode '$root' isn't known to this node-init, which knows: overlay, persistent, ram" \
             "netbootctl node set ${node:-NODE} --root overlay, or make the image anew: it is older than the head node" ;;
     esac
     lay_node_files
@@ -51,7 +57,8 @@ main() {
     keep_network
     serial_login
     release
-    report root "$root, NFS v$nfs, $(uptime_seconds) s after the kernel started"
+    case $root in ram) how="from memory, $(mib "$size") MiB" ;; *) how="NFS v$nfs" ;; esac
+    report root "$root, $how, $(uptime_seconds) s after the kernel started"
     hand_over "$@"
 }
 
@@ -184,9 +191,12 @@ send() { # ROOT TOOL PATH
     # shellcheck disable=SC2016
     case $tool in
         wget) exec "$@" wget -q -O - "http://$http$path" ;;
-        curl) exec "$@" curl -s -f "http://$http$path" ;;
+        curl) exec "$@" curl -s -S -f "http://$http$path" ;;
         bash) exec "$@" bash -c 'exec 3<>"/dev/tcp/${0%:*}/${0##*:}" &&
-            printf "GET %s HTTP/1.0\r\nHost: %s\r\n\r\n" "$1" "$0" >&3 && read -r answer <&3' "$http" "$path" ;;
+            printf "GET %s HTTP/1.0\r\nHost: %s\r\n\r\n" "$1" "$0" >&3 && read -r _ answer <&3 || exit 1
+            case $answer in 200*) ;; *) echo "$answer" >&2; exit 1 ;; esac
+            while read -r line <&3 && [ ${#line} -gt 1 ]; do :; done
+            exec cat <&3' "$http" "$path" ;;
     esac
 }
 
@@ -260,7 +270,7 @@ tick() { # a fifth of a second, where sleep knows fractions
 # --- handing over --------------------------------------------------------------------------------------------
 
 release() { # overlayfs holds what it needs by itself: with these gone only / is left, and nothing hangs at shutdown
-    for directory in "$work/memory" ${lower:+"$lower"}; do
+    for directory in "$work/memory" ${lower:+"$lower"} "$work/fetched"; do
         [ ! -d "$directory" ] || umount "$directory" || umount -l "$directory"
     done
     rm -rf /run/netbootd

@@ -79,7 +79,11 @@ bring_up() {
 }
 
 load_file_systems() {
-    if [ -r "$loader" ]; then load nfs "nfsv${nfs%%.*}" overlay; fi
+    [ -r "$loader" ] || return 0
+    case $root in
+        ram) load loop squashfs overlay ;;
+        *) load nfs "nfsv${nfs%%.*}" overlay ;;
+    esac
 }
 
 # --- what keeps the network, and with it the root, alive under the image's own network services ---------------

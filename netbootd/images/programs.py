@@ -91,12 +91,14 @@ def collect(root: Path) -> Programs:
                 found.shell = path.name
         elif path is None and tool in TOOLS:
             missing.append(tool)
+    if found.shell != "bash" and "wget" not in applets:
+        _add_bash(found, libraries, root)
     if missing:
         raise UserError(
             f"the image has no {', no '.join(missing)}",
             "install busybox in it, or util-linux, kmod, coreutils and iproute2",
         )
-    found.reports = found.shell == "bash" or "wget" in applets
+    found.reports = "wget" in applets or "usr/bin/bash" in found.files or found.shell == "bash"
     return found
 
 
@@ -115,6 +117,13 @@ def _add_busybox(found: Programs, libraries: "_Libraries", root: Path) -> frozen
     if "sh" in applets:
         found.shell = "busybox"
     return applets
+
+
+def _add_bash(found: Programs, libraries: "_Libraries", root: Path) -> None:
+    """It speaks TCP, and is smaller than a wget or curl with TLS; root mode `ram` has to have one of them."""
+    path = find_file(root, [f"{directory}/bash" for directory in _DIRECTORIES])
+    if path is not None and is_elf(_content(path)):
+        _add_program(found, libraries, "bash", path)
 
 
 def _add_program(found: Programs, libraries: "_Libraries", name: str, path: Path) -> None:

@@ -3,7 +3,15 @@
 from typing import Protocol
 
 OCTET_STEPS = frozenset(
-    {"downloading", "reading", "reading again", "checking", "unpacking layers", "comparing"}
+    {
+        "downloading",
+        "reading",
+        "reading again",
+        "checking",
+        "unpacking layers",
+        "comparing",
+        "packing for memory",
+    }
 )
 """The steps whose `done` and `total` are octets; in all others they count packages, files or the like."""
 

@@ -69,7 +69,6 @@ def _squash(generation: Generation, target: int, progress: Progress) -> None:
     command += ["-noappend", "-no-progress", "-quiet", "-exit-on-error", "-xattrs", "-mkfs-time", str(made)]
     command += ["-comp", generation.squashfs or "gzip", *_LEVELS.get(generation.squashfs, ())]
     command += ["-wildcards", "-e", *_WITHOUT]
-    step = f"packing {generation.label} for nodes in memory"
     with program(
         command, PACKAGE, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, inherited=(target,)
     ) as (process, said):
@@ -78,7 +77,7 @@ def _squash(generation: Generation, target: int, progress: Progress) -> None:
                 status = process.wait(LOOK_EVERY)
                 break
             except subprocess.TimeoutExpired:
-                progress(step, min(_read_by(process.pid), generation.size), generation.size)
+                progress("packing for memory", min(_read_by(process.pid), generation.size), generation.size)
         if status:
             raise HostError(
                 f"{generation.label} can't be packed: {said() or f'mksquashfs ended with {status}'}"

@@ -1,6 +1,7 @@
 """The HTTP door: what TFTP serves, by the same paths, and /report for node-init and the nodes' systemd.
 
 GET, HEAD /loaders/… /boot/… /images/…      sendfile, Range, ETag
+GET /ram/…                                  node files, from the node itself only and while it boots
 GET /report/MAC/STAGE?detail=TEXT&cores=N   from the node itself only
 """
 
@@ -37,7 +38,9 @@ http_log = logging.getLogger("netbootd.web.http")
 class Opener(Protocol):
     """shelf.Shelf."""
 
-    def open(self, path: str, peer: IPv4Address, local: IPv4Address, door: str) -> Asset | Refusal:
+    def open(
+        self, path: str, peer: IPv4Address, local: IPv4Address, door: str, port: int | None = None
+    ) -> Asset | Refusal:
         """What the path yields."""
 
 
@@ -97,7 +100,8 @@ class WebServer:
             self._runner = None
 
     async def _file(self, request: web.Request) -> web.StreamResponse:
-        asset = self._shelf.open(request.match_info["path"], _peer(request), self._address, "HTTP")
+        path, peer, port = request.match_info["path"], _peer(request), _port(request)
+        asset = self._shelf.open(path, peer, self._address, "HTTP", port)
         if isinstance(asset, Refusal):
             status = 403 if asset.denied else 404
             return web.Response(status=status, text=f"{asset.reason}\n")
@@ -171,3 +175,8 @@ class _Sent(web.FileResponse):
 
 def _peer(request: web.Request) -> IPv4Address:
     return IPv4Address(request.remote or "0.0.0.0")  # noqa: S104 (an address to compare with, none to bind)
+
+
+def _port(request: web.Request) -> int | None:
+    peer = request.transport.get_extra_info("peername") if request.transport else None
+    return int(peer[1]) if peer else None

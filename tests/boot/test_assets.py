@@ -21,6 +21,7 @@ EXPORTED = Exported(
     nodes_dir=Path("/state/nodes"),
     common_dir=Path("/state/common"),
     roots_dir=Path("/state/roots"),
+    ram_dir=Path("/state/ram"),
     nfs_version="4.2",
 )
 

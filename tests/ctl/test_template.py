@@ -217,6 +217,7 @@ def test_why_tells_of_a_broken_boot_template(two: Head, ready: bool) -> None:
             nodes_dir=state / "nodes",
             common_dir=state / "common",
             roots_dir=state / "roots",
+            ram_dir=state / "ram",
             nfs_version="4.2",
         )
         head = HeadNode(registry, images, (network,), Roots(state / "roots"))

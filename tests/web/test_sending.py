@@ -21,7 +21,9 @@ class Directory:
         self.directory = directory
         self.opened: list[int] = []
 
-    def open(self, path: str, peer: IPv4Address, local: IPv4Address, door: str) -> Asset | Refusal:
+    def open(
+        self, path: str, peer: IPv4Address, local: IPv4Address, door: str, port: int | None = None
+    ) -> Asset | Refusal:
         file = self.directory / path.strip("/")
         if not file.is_file():
             return Refusal("no such path")

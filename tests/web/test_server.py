@@ -42,7 +42,9 @@ class Door:
             time.time,
         )
 
-    def open(self, path: str, peer: IPv4Address, local: IPv4Address, door: str) -> Asset | Refusal:
+    def open(
+        self, path: str, peer: IPv4Address, local: IPv4Address, door: str, port: int | None = None
+    ) -> Asset | Refusal:
         if path == "vmlinuz":
             fd = os.open(self.file, os.O_RDONLY)
             return Asset(path, os.fstat(fd).st_size, fd, None, (0, 0, 0))
