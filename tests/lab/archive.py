@@ -83,19 +83,25 @@ class Archive:
             ]
             subprocess.run(command, check=True, capture_output=True)
 
-    def publish(self, suite: str, architecture: str, *empty: str, component: str = "main") -> None:
-        """Write dists/SUITE: Packages, Release, and InRelease signed by `key`; and `empty` suites."""
-        for name in (suite, *empty):
-            packages = self._run("apt-ftparchive", "--arch", architecture, "packages", "pool")
-            self._publish(name, architecture, component, packages if name == suite else "")
+    def publish(
+        self, suite: str, architecture: str, *empty: str, components: tuple[str, ...] = ("main",)
+    ) -> None:
+        """Write dists/SUITE: Packages, Release, and InRelease signed by `key`; and `empty` suites.
 
-    def _publish(self, suite: str, architecture: str, component: str, packages: str) -> None:
+        The first of `components` has all packages.
+        """
+        packages = self._run("apt-ftparchive", "--arch", architecture, "packages", "pool")
+        for name in (suite, *empty):
+            self._publish(name, architecture, components, packages if name == suite else "")
+
+    def _publish(self, suite: str, architecture: str, components: tuple[str, ...], packages: str) -> None:
         dist = self.directory / "dists" / suite
-        lists = dist / component / f"binary-{architecture}"
-        lists.mkdir(parents=True, exist_ok=True)
-        (lists / "Packages").write_text(packages)
+        for component in components:
+            lists = dist / component / f"binary-{architecture}"
+            lists.mkdir(parents=True, exist_ok=True)
+            (lists / "Packages").write_text(packages if component == components[0] else "")
         options = {"Origin": "test", "Suite": suite, "Codename": suite}
-        options |= {"Architectures": architecture, "Components": component}
+        options |= {"Architectures": architecture, "Components": " ".join(components)}
         words = [f"-oAPT::FTPArchive::Release::{key}={value}" for key, value in options.items()]
         (dist / "Release").unlink(missing_ok=True)
         (dist / "InRelease").unlink(missing_ok=True)
