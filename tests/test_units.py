@@ -127,6 +127,36 @@ def test_roots_part_may_write_all_that_the_configuration_names_and_no_image() ->
     assert protected == [config.images_dir, config.roots_dir]
 
 
+def test_persistent_roots_are_mounted_where_everybody_sees_them_and_before_they_are_exported() -> None:
+    """Each of these makes systemd give a service mounts of its own: systemd.exec(5), systemd 252 to 257."""
+    unit = settings("netbootd-roots.service")
+    private = re.compile(
+        r"Private(Tmp|Devices|Mounts|IPC|Users|Network|PIDs)|ProtectSystem|ProtectHome|ProtectKernel\w+"
+        r"|ProtectControlGroups|ProtectProc|ProcSubset|(Read|In)\w+Paths|ExecPaths|NoExecPaths|Bind\w*Paths"
+        r"|TemporaryFileSystem|Root(Directory|Image)|MountFlags|DynamicUser|\w+Directory|NetworkNamespacePath"
+    )
+    assert not [key for key in unit if private.fullmatch(key)]
+    assert private.fullmatch("ReadWritePaths") and private.fullmatch("ProtectKernelTunables")
+    apply = settings("netbootd-apply.service")
+    assert "--only-roots" in unit["ExecStart"][0] and "--without-roots" in apply["ExecStart"][0]
+    assert "netbootd-roots.service" in apply["Wants"] + apply["After"] + apply["OnSuccess"]
+    later = unit["Before"][0].split()
+    assert {"netbootd-apply.service", "netbootd-ganesha.service", "nfs-server.service"} <= set(later)
+
+
+def test_what_mounts_may_do_all_that_nodes_do_to_their_files() -> None:
+    """Overlayfs works with the rights of who mounted: a right that is missing would be missing on all nodes."""
+    rights = " ".join(settings("netbootd-roots.service")["CapabilityBoundingSet"]).split()
+    files = {"CHOWN", "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER", "FSETID", "MKNOD", "SETFCAP", "SYS_ADMIN"}
+    assert {f"CAP_{right}" for right in files} <= set(rights)
+
+
+def test_state_dir_is_waited_for_by_all_that_use_it() -> None:
+    state = str(Config(network=(NetworkSettings(interface="eth1"),)).state_dir)
+    for name in ("netbootd.service", "netbootd-apply.service", "netbootd-roots.service"):
+        assert settings(name)["RequiresMountsFor"] == [state]
+
+
 def test_ganesha_serves_what_apply_writes_under_the_process_id_that_apply_tells() -> None:
     nfs = Config(network=(NetworkSettings(interface="eth1"),)).nfs
     unit = settings("netbootd-ganesha.service")
