@@ -75,6 +75,13 @@ def lasting(found: Mapping[str, bytes]) -> dict[str, bytes]:
     return {key: value for key, value in found.items() if not key.startswith(OVERLAY)}
 
 
+def forget_overlay(name: str, within: int) -> None:
+    """Take overlayfs' own attributes off an entry that leaves its upper directory. Raises OSError."""
+    for key in attributes(name, within):
+        if key.startswith(OVERLAY):
+            os.removexattr(_path(name, within), key, follow_symlinks=False)
+
+
 def same_content(one: int, other: int) -> bool:
     """Whether two open files hold the same octets; reads both until they differ. Raises OSError."""
     if os.fstat(one).st_size != os.fstat(other).st_size:

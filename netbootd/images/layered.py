@@ -81,20 +81,24 @@ def merge(
     upper: Path,
     target: Path,
     without: Callable[[str, bool], object] = lambda _path, _directory: False,
+    *,
+    consume: bool = False,
 ) -> None:
     """Fill the empty directory `target` with `lower` as `upper` changes it.
 
     Unchanged files are hard links to those of `lower` (copies where that can't be: nothing may write to them
-    in place). What comes from `upper` is copied, without overlayfs' own attributes; hard links
-    among its files are kept. Where `without` is true of a path (and whether a directory is there now), what
-    `upper` has there, and below, doesn't count. Raises OSError, and UserError as `changes` does.
+    in place). What comes from `upper` is copied, without overlayfs' own attributes; hard links among its
+    files are kept. With `consume`, for an upper directory that is thrown away afterwards, its files become
+    those of `target` instead, which takes no room. Where `without` is true of a path (and whether a directory
+    is there now), what `upper` has there, and below, doesn't count. Raises OSError, and UserError as
+    `changes` does.
     """
     with (
         entries.directory(lower) as below,
         entries.directory(upper) as above,
         entries.directory(target) as made,
     ):
-        _Merge(made, without).fill(below, above, made, ())
+        _Merge(made, without, consume).fill(below, above, made, ())
         found = os.fstat(above)
         entries.dress(".", made, found, entries.lasting(entries.attributes(".", above)))
 
@@ -161,9 +165,10 @@ def _same_content(name: str, below: int, old: os.stat_result, above: int, new: o
 class _Merge:
     """A tree being made of two."""
 
-    def __init__(self, root: int, without: Callable[[str, bool], object]) -> None:
+    def __init__(self, root: int, without: Callable[[str, bool], object], consume: bool) -> None:
         self._root = root
         self._without = without
+        self._consume = consume
         self._copied: dict[tuple[int, int], str] = {}
         """Files of the upper directory with several names: where the first of them was put."""
 
@@ -210,6 +215,9 @@ class _Merge:
     ) -> None:
         """What the upper directory has."""
         if not stat.S_ISDIR(new.st_mode):
+            if self._consume:
+                entries.forget_overlay(name, above)
+                return os.link(name, name, src_dir_fd=above, dst_dir_fd=made, follow_symlinks=False)
             return self._copy(name, above, new, made, path)
         if _is_opaque(name, above):
             old = None

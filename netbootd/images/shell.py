@@ -170,7 +170,7 @@ class Session:
             progress("laying the changes over the image", 0, None)
             if self._is_overlay:
                 self._guest.withdraw_from(self._home / "upper")
-                layered.merge(self.base.root, self._home / "upper", root)
+                layered.merge(self.base.root, self._home / "upper", root, consume=True)
             else:
                 self._guest.take_from(root, self._home)
         for name in ("guest", "upper", "work", "view"):

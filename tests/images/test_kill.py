@@ -1,10 +1,13 @@
-"""SIGKILL at any point of an import: the old or the whole new generation, and what was left behind goes."""
+"""SIGKILL at any point of an import or a shell: the old or the new generation, and what was left goes."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +18,7 @@ from tests.images.disks import making
 from tests.images.roots import put, small_root
 from tests.images.test_containers import oci
 from tests.images.test_importer import tar_of
+from tests.images.test_layered import picture
 
 pytestmark = [
     pytest.mark.as_root("an image's files belong to many users"),
@@ -91,3 +95,134 @@ def wait_until_cleaned(store: ImageStore) -> None:
             return
         assert time.monotonic() < deadline, left
         time.sleep(0.05)
+
+
+@pytest.fixture
+def memory() -> Iterator[Path]:
+    """Where publishing needn't wait for the disk."""
+    directory = Path(tempfile.mkdtemp(prefix="netbootd-kill-", dir="/dev/shm"))
+    yield directory
+    shutil.rmtree(directory)
+
+
+CHANGING = """
+import os, signal, sys
+from netbootd.images.importer import import_image
+from netbootd.images.shell import opened
+from netbootd.images.store import ImageStore
+from pathlib import Path
+
+images, what, last = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+steps, armed = 0, False
+
+def count(event, _):
+    global steps
+    if armed and event in ("os.link", "os.rename", "os.mkdir", "os.utime", "os.chmod", "os.remove"):
+        steps += 1
+        if steps == last:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+def progress(step, done, total):
+    global armed
+    armed = armed or step in ("comparing", "bringing it to the disk")
+
+sys.addaudithook(count)
+store = ImageStore(images)
+if what == "sharing":
+    import_image(store, "golden", sys.argv[4], progress=progress)
+else:
+    with opened(store, store.current("golden")) as session:
+        assert session.run(["sh", "-c", "echo 1 >/etc/new; rm /etc/hostname /big; mkdir /srv"]) == 0
+        changed = session.changed()
+        armed = True
+        session.publish(changed)
+print(steps)
+"""
+
+
+@pytest.mark.parametrize("what", ["sharing", "shell"])
+def test_a_kill_while_files_are_shared_changes_no_generation(memory: Path, tmp_path: Path, what: str) -> None:
+    """At points all over it, by what is done to the disk."""
+    source = small_root(tmp_path / "source")
+    for number in range(12):
+        put(source, f"usr/lib/part{number}", os.urandom(2000))
+        os.link(source / f"usr/lib/part{number}", source / f"usr/lib/link{number}")
+    put(source, "big", os.urandom(1 << 20))
+    (source / "bin/rm").symlink_to("busybox")
+    (source / "bin/mkdir").symlink_to("busybox")
+    store = ImageStore(memory)
+    first = import_image(store, "golden", source)
+    before, mounts = picture(first.root), Path("/proc/self/mountinfo").read_text()
+    whole = changing(store, what, 0, source)
+    assert whole.returncode == 0, whole.stderr
+    steps = int(whole.stdout)
+    assert steps > 30
+    wanted = picture(store.directory / "golden/2/root")
+    store.use("golden", 1)
+    store.remove("golden", 2, {})
+    for last in range(1, steps + 1, max(1, steps // 6)):
+        numbers = store.numbers("golden")
+        assert changing(store, what, last, source).returncode == -signal.SIGKILL
+        assert picture(first.root) == before
+        assert store.current_number("golden") in (1, numbers[-1], numbers[-1] + 1)
+        for number in store.numbers("golden")[1:]:
+            assert unmended(picture(store.directory / f"golden/{number}/root")) == unmended(wanted)
+        wait_until_cleaned(store)
+        assert picture(first.root) == before
+        store.use("golden", 1)
+        for number in store.numbers("golden")[1:]:
+            store.remove("golden", number, {})
+    assert Path("/proc/self/mountinfo").read_text() == mounts
+
+
+def changing(store: ImageStore, what: str, last: int, source: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", CHANGING, store.directory, what, str(last), source],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+        stdin=subprocess.DEVNULL,
+    )
+
+
+def unmended(found: dict[str, object]) -> dict[str, object]:
+    """Without what mending writes anew, and with it the time of the directories."""
+    return {name: facts for name, facts in found.items() if isinstance(facts, tuple) and facts[5] is not None
+            and "netbootd" not in name}  # fmt: skip
+
+
+def test_a_kill_while_the_shell_runs_ends_all_of_it(tmp_path: Path) -> None:
+    source = small_root(tmp_path / "source")
+    (source / "bin/sleep").symlink_to("busybox")
+    store = ImageStore(tmp_path / "images")
+    import_image(store, "golden", source)
+    mounts, mark = Path("/proc/self/mountinfo").read_text(), str(60_000 + os.getpid())
+    program = (
+        "import sys; from pathlib import Path; from netbootd.images.shell import opened\n"
+        "from netbootd.images.store import ImageStore\n"
+        "store = ImageStore(Path(sys.argv[1]))\n"
+        "with opened(store, store.current('golden')) as session:\n"
+        f"    session.run(['sh', '-c', 'echo 1 >/etc/new; echo started; sleep {mark} & sleep {mark}'])\n"
+    )
+    for _ in range(2):
+        with subprocess.Popen(
+            [sys.executable, "-c", program, store.directory], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL
+        ) as process:
+            assert process.stdout and process.stdout.readline().strip() == b"started"
+            assert store.clean() == [], "somebody works in it"
+            process.kill()
+        deadline = time.monotonic() + 60
+        while [p for p in Path("/proc").glob("[0-9]*/cmdline") if mark.encode() in words(p)]:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        wait_until_cleaned(store)
+    assert store.numbers("golden") == [1]
+    assert Path("/proc/self/mountinfo").read_text() == mounts
+
+
+def words(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return b""

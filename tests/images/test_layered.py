@@ -113,14 +113,15 @@ def picture(root: Path) -> dict[str, object]:
 @pytest.mark.parametrize(
     "options", ["redirect_dir=off,metacopy=off", "redirect_dir=off,index=on,nfs_export=on"]
 )
-def test_merged_is_what_the_kernel_shows(tmp_path: Path, options: str) -> None:
+@pytest.mark.parametrize("consume", [False, True])
+def test_merged_is_what_the_kernel_shows(tmp_path: Path, options: str, consume: bool) -> None:
     lower(tmp_path)
     with overlay(tmp_path, options) as view:
         work_in(view)
         shown = picture(view)
     (tmp_path / "target").mkdir()
     before = picture(tmp_path / "lower")
-    merge(tmp_path / "lower", tmp_path / "upper", tmp_path / "target")
+    merge(tmp_path / "lower", tmp_path / "upper", tmp_path / "target", consume=consume)
     assert picture(tmp_path / "target") == shown
     assert picture(tmp_path / "lower") == before
     for path in (tmp_path / "target").rglob("*"):
