@@ -145,7 +145,7 @@ def test_persistent_roots_are_mounted_where_everybody_sees_them_and_before_they_
 
 
 def test_what_mounts_may_do_all_that_nodes_do_to_their_files() -> None:
-    """Overlayfs works with the rights of who mounted: a right that is missing would be missing on all nodes."""
+    """Overlayfs works with the rights of who mounted: one that is missing would be missing on all nodes."""
     rights = " ".join(settings("netbootd-roots.service")["CapabilityBoundingSet"]).split()
     files = {"CHOWN", "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER", "FSETID", "MKNOD", "SETFCAP", "SYS_ADMIN"}
     assert {f"CAP_{right}" for right in files} <= set(rights)

@@ -87,7 +87,7 @@ def test_every_rule_matches_something_below_no_other() -> None:
 
 def test_the_clusters_accounts_are_taken_out_and_the_images_own_of_the_same_name_put_back() -> None:
     users, groups = accounts.laid("group ada 1000\nuser ada 1000 1000 /home/ada /bin/sh\n")
-    assert (users, groups) == ({"ada"}, {"ada"})
+    assert users == groups == frozenset({"ada"})
     now = "root:x:0:0::/:\nada:x:1000:1000:cluster user:/home/ada:/bin/sh\nnew:x:5:5::/:\n"
     assert accounts.without(now, "root:x:0:0::/:\n", users) == "root:x:0:0::/:\nnew:x:5:5::/:\n"
     before = "root:x:0:0::/:\nada:x:7:7::/:\n"
