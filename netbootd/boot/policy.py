@@ -66,8 +66,11 @@ def _for_node(
 
 def _unable(node: Node, generation: Generation) -> str:
     """Why the generation can never be booted by the node's root mode."""
-    if node.root is not RootMode.RAM or generation.squashfs:
+    if node.root is not RootMode.RAM or (generation.squashfs and not generation.by_itself):
         return ""
+    if generation.by_itself:
+        what = f"{generation.label} has a kernel that takes no initrd, and root mode ram needs netbootd's"
+        return f"{what}; `netbootctl node set {node.name} --root overlay`"
     what = f"{generation.label} can't be kept in memory: its kernel has no squashfs or no loop devices"
     hint = f"`netbootctl node set {node.name} --root overlay`, or make the image anew"
     return f"{what}, or an older netbootd made its initrd; {hint}"

@@ -1,8 +1,9 @@
 """What a DHCP message is answered with: RFC 2131 section 4.3, as an authoritative server. Pure.
 
-A registered node has its address for ever: its root hangs on it. Any other machine gets a lease from the
-pool where there is one, and no answer where there is none. What is to be booted was decided before
-(netbootd.boot.policy); here it is put wherever some firmware looks for it.
+A registered node has its address for ever, in each root mode: its root hangs on it, or its home does, and
+nobody on it would renew a lease, since node-init sets the address and keeps the image's network services off
+that card. Any other machine gets a lease from the pool where there is one, and no answer where there is none.
+What is to be booted was decided before (netbootd.boot.policy); here it is put wherever some firmware looks.
 
 `answer` reads the lease book and changes nothing. Its result says what to change: the caller commits
 `leases`, puts them into the book, holds `offer`, and only then sends `message`.

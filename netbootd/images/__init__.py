@@ -8,7 +8,14 @@ from importlib.resources import files
 NODE_INIT_PATH = "usr/lib/netbootd/node-init"
 """Where the script lies in an image, for kernels that mount their root by themselves: init=/that."""
 
-NODE_INIT_PARTS = ("node_init.sh", "node_network.sh", "node_root.sh", "node_memory.sh", "node_files.sh", "node_login.sh")
+NODE_INIT_PARTS = (
+    "node_init.sh",
+    "node_network.sh",
+    "node_root.sh",
+    "node_memory.sh",
+    "node_files.sh",
+    "node_login.sh",
+)
 """What it is put together of. In a node it is one file, since it runs there before anything else is."""
 
 

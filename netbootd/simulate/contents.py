@@ -108,8 +108,10 @@ def root_of(command_line: str) -> str:
     """Where a kernel booted so has its /, in words; empty where the command line doesn't say."""
     words = dict(word.partition("=")[::2] for word in command_line.split())
     if "netbootd.image" in words:
-        mode = words.get("netbootd.root", "overlay")
-        return f"{mode} of {words.get('netbootd.server', '?')}:{words['netbootd.image']}"
+        mode, image = words.get("netbootd.root", "overlay"), words["netbootd.image"]
+        if mode == "ram":
+            return f"ram of http://{words.get('netbootd.http', '?')}{image}"
+        return f"{mode} of {words.get('netbootd.server', '?')}:{image}"
     if "nfsroot" in words:
         return f"NFS {words['nfsroot']}"
     return words.get("root", "")

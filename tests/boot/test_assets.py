@@ -13,7 +13,7 @@ from netbootd.boot.assets import Request, locate
 from netbootd.boot.cmdline import Exported, command_line, parted
 from netbootd.image import Generation
 from netbootd.network import DhcpMode, Network
-from netbootd.node import Mac, Node
+from netbootd.node import Mac, Node, RootMode
 from netbootd.stage import Stage
 from tests.boot.test_policy import GENERATION, NETWORK, NODE
 
@@ -56,9 +56,57 @@ class _View:
     def loader(self, name: str) -> Path | None:
         return Path("/usr/lib/ipxe") / name if self.installed else None
 
+    def withheld(self, node: Node, port: int | None) -> str:
+        return "" if port == 600 else f"{node.name} isn't booting"
+
 
 def _locate(path: str, view: _View | None = None) -> Located:
     return locate(Request(path=path, peer=NODE.address), view or _View(), EXPORTED)
+
+
+IN_MEMORY = _View(node=replace(NODE, root=RootMode.RAM))
+
+
+@pytest.mark.parametrize("name", ["common.tar", "nodes/n01.tar"])
+def test_a_node_in_memory_gets_its_files_while_it_boots(name: str) -> None:
+    found = locate(Request(path=f"/ram/{name}", peer=NODE.address, port=600), IN_MEMORY, EXPORTED)
+    assert isinstance(found, File)
+    assert (found.root, found.name) == (EXPORTED.ram_dir, name)
+    assert found.absent is not None
+    assert "netbootctl apply" in found.absent.reason
+
+
+@pytest.mark.parametrize(
+    ("path", "port", "node", "peer", "why"),
+    [
+        ("ram/common.tar", 40000, IN_MEMORY.node, NODE.address, "isn't booting"),
+        ("ram/nodes/n01.tar", None, IN_MEMORY.node, NODE.address, "isn't booting"),
+        ("ram/nodes/n02.tar", 600, IN_MEMORY.node, NODE.address, "given to their own node, and this is n01"),
+        ("ram", 600, IN_MEMORY.node, NODE.address, "given to their own node"),
+        ("ram/nodes", 600, IN_MEMORY.node, NODE.address, "given to their own node"),
+        ("ram/nodes/n01.tar/x", 600, IN_MEMORY.node, NODE.address, "given to their own node"),
+        ("ram/nodes/n01.tar", 600, NODE, NODE.address, "has root mode overlay"),
+        ("ram/nodes/n01.tar", 600, IN_MEMORY.node, NODE.address + 1, "none has this address"),
+    ],
+)
+def test_node_files_are_refused_to_everybody_else(
+    path: str, port: int | None, node: Node, peer: IPv4Address, why: str
+) -> None:
+    found = locate(Request(path=path, peer=peer, port=port), _View(node=node), EXPORTED)
+    assert isinstance(found, Denied)
+    assert why in found.reason
+
+
+def test_a_node_in_memory_is_told_what_it_fetches_and_of_no_export() -> None:
+    words = command_line(IN_MEMORY.node, GENERATION, NETWORK, EXPORTED).split()
+    assert {
+        "netbootd.root=ram",
+        "netbootd.image=/images/debian/1/root.squashfs",
+        "netbootd.files=/ram/nodes/n01.tar",
+        "netbootd.common=/ram/common.tar",
+        "netbootd.http=10.77.0.1:80",
+    } <= set(words)
+    assert "/state" not in " ".join(words)
 
 
 def test_where_another_dhcp_server_gives_addresses_only_the_registered_one_gets_a_configuration() -> None:

@@ -27,6 +27,8 @@ GENERATION = Generation(
     kernel_release="6.1.0",
     size=1,
 )
+IN_MEMORY = replace(NODE, root=RootMode.RAM)
+PACKABLE = replace(GENERATION, squashfs="zstd")
 PXE = "PXEClient:Arch:00000:UNDI:002001"
 SCRIPT = "http://10.77.0.1/boot/52-54-00-00-00-01/boot.ipxe"
 
@@ -92,7 +94,9 @@ def test_an_operating_system_gets_its_address_alone() -> None:
     [
         (replace(NODE, image=None), None, "netbootctl node set n01 --image"),
         (NODE, None, "netbootctl image build debian"),
-        (replace(NODE, root=RootMode.RAM), GENERATION, "netbootctl node set n01 --root overlay"),
+        (IN_MEMORY, GENERATION, "its kernel has no squashfs"),
+        (IN_MEMORY, GENERATION, "netbootctl node set n01 --root overlay"),
+        (IN_MEMORY, replace(PACKABLE, by_itself=True), "takes no initrd"),
     ],
 )
 def test_a_node_that_lacks_something_waits_and_the_reason_names_the_command(
@@ -101,6 +105,20 @@ def test_a_node_that_lacks_something_waits_and_the_reason_names_the_command(
     decision = decide(_client(architectures=(0,)), node, NETWORK, generation)
     assert isinstance(decision, Wait)
     assert hint in decision.reason
+
+
+def test_a_node_waits_for_what_the_head_node_has_yet_to_do() -> None:
+    client = _client(architectures=(0,))
+
+    def decided(obstacle: str) -> Decision:
+        return policy.decide(
+            client, IN_MEMORY, NETWORK, PACKABLE, lambda _: True, lambda node, generation: obstacle
+        )
+
+    waits = decided("debian@1 isn't packed yet")
+    assert isinstance(waits, Wait)
+    assert waits.reason == "debian@1 isn't packed yet"
+    assert isinstance(decided(""), NetBoot)
 
 
 def test_an_architecture_without_a_loader_waits_and_the_reason_has_its_number() -> None:

@@ -7,12 +7,15 @@ can be one for each way: cards on PCI and USB, NFS v4.2 and v3, as /init and as 
 
 import re
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
-from netbootd.images import NODE_INIT_PATH, initrd, node_init
+from netbootd.files.disk import scan
+from netbootd.files.ram import archive
+from netbootd.image import Generation
+from netbootd.images import NODE_INIT_PATH, initrd, node_init, ram
 from netbootd.images.cpio import Archive
 from tests.images import kernel
 from tests.images.roots import put, small_root
@@ -55,6 +58,9 @@ echo "fact network $(tr '\\n' ' ' </run/systemd/network/00-netbootd.network)"
 echo written >/etc/written && echo "fact written $(cat /etc/written)"
 echo "fact user $(grep render /etc/passwd) $(grep render /etc/group)"
 echo "fact shared $(cat /srv/shared/file) $(touch /srv/shared/by-node && stat -c %u /home/render)"
+cd /proc/sys/net/ipv4
+echo "fact ports $(cat ip_local_port_range ip_unprivileged_port_start | tr '\\t\\n' '  ')"
+echo "fact boot $(ls /boot)"
 echo "fact processes $(ps -o comm | grep -c sleep)"
 echo "fact arguments $*"
 echo "facts end"
@@ -187,6 +193,32 @@ def head(lab: Lab, house: House) -> Lab:
     return lab
 
 
+@pytest.fixture
+def memory_head(lab: Lab, house: House) -> Lab:
+    """A head node without an NFS server: the image and the node files by HTTP."""
+    www = lab.directory / "www"
+    generation = Generation(
+        image="small",
+        number=1,
+        directory=www,
+        created="2026-11-20T10:00:00Z",
+        origin="",
+        architecture="x86_64",
+        kernel_release="",
+        size=0,
+        squashfs="zstd",
+    )
+    (www / "boot").mkdir(parents=True)
+    subprocess.run(["cp", "-a", house.persistent, www / "root"], check=True)
+    put(www, "root/boot/vmlinuz", "which it was booted by\n")
+    ram.make(generation)
+    for name, tree in (("common", "common"), ("n01", "nodes/n01")):
+        (www / f"{name}.tar").write_bytes(archive(scan(house.directory, tree)))
+    web = ["python3", "-u", "-m", "http.server", "80", "--bind", str(HEAD.ip), "--directory"]
+    lab.start("http", [*web, www]).wait_for("Serving")
+    return lab
+
+
 def serve_nfs(lab: Lab, house: House, protocols: str) -> Ganesha:
     read_only = dict.fromkeys((house.image, house.files, house.common), "RO")
     exported = read_only | dict.fromkeys((house.shared, house.persistent), "RW")
@@ -273,6 +305,36 @@ def test_a_root_of_its_own_that_is_not_mounted_yet_is_waited_for(head: Lab, hous
     for path in below:
         (aside / path.name).rename(path)
     node.wait_for("^facts end", SECONDS)
+
+
+IN_MEMORY = {
+    "root": "ram",
+    "image": f"/boot/{ram.NAME}",
+    "files": "/n01.tar",
+    "common": "/common.tar",
+}
+
+
+def test_a_root_in_memory_comes_up_and_lives_without_an_nfs_server(memory_head: Lab, house: House) -> None:
+    node = Node(memory_head, VIRTIO, house)
+    node.given |= IN_MEMORY
+    facts = node.facts()
+    assert facts["host"] == "n01 n01"
+    assert facts["modes"] == "755 0 / 700 0 /root 700 0 /root/.ssh 600 0 /etc/ssh/key"
+    assert facts["mounts"] == "/proc proc /sys sysfs /dev devtmpfs /run tmpfs / overlay"
+    assert facts["user"] == "render:x:1500:1500:cluster user:/home/render:/bin/sh render:x:1500:"
+    assert facts["written"] == "written"
+    assert facts["ports"] == "32768 60999 1024"
+    assert "/shared can't be mounted on /srv/shared: connection refused" in node.output()
+    assert facts["boot"] == ""
+
+
+def test_a_node_with_too_little_memory_says_how_much_it_would_take(memory_head: Lab, house: House) -> None:
+    node = Node(memory_head, replace(VIRTIO, memory=160), house)
+    node.given |= IN_MEMORY
+    node.power_on()
+    node.wait_for("too little memory for the root mode ram: the image takes [0-9]+ MiB", SECONDS)
+    node.wait_for("this machine restarts in 60 seconds", SECONDS)
 
 
 def test_a_card_on_usb_is_found_and_missing_node_files_leave_a_node_with_its_name(
