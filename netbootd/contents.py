@@ -20,6 +20,8 @@ class NodeRecord:
     machine_id: str = ""
     serial: str | None = None
     profile: str | None = None
+    cores: int | None = None
+    """Processor cores, which a node tells when it is up."""
     settings: Settings = NOTHING_SET
 
     def resolved(self, inherited: Settings) -> Node:

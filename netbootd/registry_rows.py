@@ -25,8 +25,9 @@ def nodes(db: sqlite3.Connection, where: str = BY_ADDRESS, *values: str | int) -
     """The nodes that `where` picks, each with its own settings; ordered by `position` within a node."""
     columns = ", ".join(f"node.{column}" for column in _OWN)
     found: dict[str, NodeRecord] = {}
-    for mac, name, address, machine_id, serial, profile, *own in db.execute(
-        f"SELECT mac, {columns} FROM node JOIN mac ON mac.node = node.id {where}",  # noqa: S608 (`where` is ours)
+    for mac, cores, name, address, machine_id, serial, profile, *own in db.execute(
+        f"SELECT mac, cores, {columns} FROM node JOIN mac ON mac.node = node.id"  # noqa: S608 (`where` is ours)
+        f" LEFT JOIN hardware ON hardware.node = node.id {where}",
         values,
     ):
         if name in found:
@@ -39,6 +40,7 @@ def nodes(db: sqlite3.Connection, where: str = BY_ADDRESS, *values: str | int) -
             machine_id=machine_id,
             serial=serial,
             profile=profile,
+            cores=cores,
             settings=Settings.of_row(own),
         )
     return list(found.values())
@@ -98,6 +100,9 @@ def rewrite(db: sqlite3.Connection, change: Rewrite, machine_id: Callable[[], st
             sets = ", ".join(f"{column} = ?" for column in _OWN)
             db.execute(f"UPDATE node SET {sets} WHERE id = ?", (*values, row))  # noqa: S608 (our columns)
         db.executemany("INSERT INTO mac VALUES (?, ?, ?)", [(mac, row, i) for i, mac in enumerate(new.macs)])
+        db.execute("DELETE FROM hardware WHERE node = ?", (row,))
+        if new.cores is not None:
+            db.execute("INSERT INTO hardware (node, cores) VALUES (?, ?)", (row, new.cores))
 
 
 def _write_profiles(db: sqlite3.Connection, change: Rewrite) -> None:

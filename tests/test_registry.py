@@ -58,6 +58,7 @@ def test_cores_are_noted_once_go_with_the_node_and_count_as_a_change(registry: R
     assert registry.learn_cores("n01", 8)
     registry.rename_node("n01", "n09", {})
     assert registry.cores() == {"n09": 8}
+    assert [node.cores for node in registry.contents().nodes] == [8, None]
     assert (registry.cores("n09"), registry.cores("n02")) == ({"n09": 8}, {})
     registry.remove_nodes(["n09"])
     registry.learn_cores("n09", 4)

@@ -170,6 +170,7 @@ def show(ctx: typer.Context, name: Name, as_json: Json = False) -> None:
         profiles = {profile.name: profile for profile in registry.profiles()}
         record = full_record(node, registry.own_settings(node.name), profiles)
         booted = registry.booted().get(node.name)
+        record["cores"] = registry.cores(node.name).get(node.name)
     record["booted"] = booted.label if booted else None
     root = standing(head, node, measured=True)
     record["persistent_root"] = root.record if root else None
@@ -177,7 +178,11 @@ def show(ctx: typer.Context, name: Name, as_json: Json = False) -> None:
         return card(record, {}, as_json=True)
     shown = {key: f"{value}" + (f"  ({source})" if source != "node" else "") for key, value, source in
              setting_rows(record)}  # fmt: skip
-    shown |= {"booted": record["booted"], **({"persistent root": str(root)} if root else {})}
+    shown |= {
+        "cores": record["cores"],
+        "booted": record["booted"],
+        **({"persistent root": str(root)} if root else {}),
+    }
     return card(shown, {key: key for key in shown})
 
 

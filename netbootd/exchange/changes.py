@@ -54,7 +54,8 @@ def _told(item: NodeRecord | Profile | None) -> dict[str, str]:
         return {}
     if isinstance(item, NodeRecord):
         values: dict[str, Any] = {"address": item.address, "mac": item.macs, "serial": item.serial,
-                                  "profile": item.profile, "machine-id": item.machine_id}  # fmt: skip
+                                  "profile": item.profile, "cores": item.cores,
+                                  "machine-id": item.machine_id}  # fmt: skip
     else:
         values = {"parent": item.parent}
     values |= {key: getattr(item.settings, key) for key in COLUMNS if key != "dhcp_options"}

@@ -7,6 +7,7 @@
     machine_id   32 hexadecimal digits; by it a row is known whose name was changed
     serial       the board's serial number
     profile      of a node: whose settings it inherits; of a profile: the one above it
+    cores        processor cores, which a node tells when it is up: its slots in the MPI hostfile
     image root kernel_args loader eeprom_update     the node's own settings
     dhcp NAME    a DHCP option of that name; a column for each that somebody has
 

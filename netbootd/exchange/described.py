@@ -47,9 +47,10 @@ class Setting:
 class Entry:
     """A node or a profile as a file has it.
 
-    `fields` has only what the file names: `macs`, `address`, `machine_id`, `serial`, `profile` (of a node),
-    `parent` (of a profile), and the settings' names; None takes the own value away. Its `dhcp_options` are
-    laid over those there are, option by option. `name` is None where a file knows a machine by its card only.
+    `fields` has only what the file names: `macs`, `address`, `machine_id`, `serial`, `profile`, `cores` (of a
+    node), `parent` (of a profile), and the settings' names; None takes the own value away. Its `dhcp_options`
+    are laid over those there are, option by option. `name` is None where a file knows a machine by its card
+    only.
     """
 
     name: str | None

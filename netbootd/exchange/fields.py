@@ -16,7 +16,7 @@ from netbootd.image import image_name
 from netbootd.node import Mac, RootMode, serial_number
 from netbootd.settings import kernel_arguments, profile_name
 
-IDENTITY = ("macs", "address", "machine_id", "serial", "profile")
+IDENTITY = ("macs", "address", "machine_id", "serial", "profile", "cores")
 """What a node has besides its settings."""
 WAYS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False,
         "0": False}  # fmt: skip
@@ -63,12 +63,20 @@ def switch(text: str) -> bool:
     return found
 
 
+def cores(text: str) -> int:
+    """How many processor cores a node has."""
+    if not re.fullmatch(r"[1-9][0-9]{0,5}", text.strip()):
+        raise UserError(f"{text[:40]!r} isn't a number of processor cores", "write 4, or leave it out")
+    return int(text)
+
+
 READERS: Mapping[str, Callable[[str], Any]] = {
     "macs": macs,
     "address": address,
     "machine_id": machine_id,
     "serial": serial_number,
     "profile": profile_name,
+    "cores": cores,
     "parent": profile_name,
     "image": image_name,
     "root": root_mode,

@@ -139,9 +139,11 @@ def _changed(node: NodeRecord | None, name: str, given: Mapping[str, Any], equal
     """The node with what the file gives; who it is isn't lost where the file leaves that out."""
     found = node or NodeRecord(name=name, macs=(), address=_NOWHERE)
     if equal:
-        found = replace(found, serial=None, profile=None, settings=NOTHING_SET)
+        found = replace(found, serial=None, profile=None, cores=None, settings=NOTHING_SET)
     identity = {key: given[key] for key in fields.IDENTITY if key in given}
-    identity = {key: value for key, value in identity.items() if value or key in ("serial", "profile")}
+    identity = {
+        key: value for key, value in identity.items() if value or key in ("serial", "profile", "cores")
+    }
     return replace(found, name=name, settings=_settings(found.settings, given), **identity)
 
 

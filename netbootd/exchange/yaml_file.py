@@ -100,6 +100,7 @@ def _identity(node: NodeRecord) -> dict[str, Any]:
         "machine_id": node.machine_id or None,
         "serial": node.serial,
         "profile": node.profile,
+        "cores": node.cores,
     }
 
 

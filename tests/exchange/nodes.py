@@ -89,6 +89,7 @@ def registries(draw: st.DrawFn) -> Contents:
             machine_id=f"{draw(st.integers(1, 2**100)):029x}{i:03x}",
             serial=serials[i] if i < len(serials) and draw(st.booleans()) else None,
             profile=draw(st.none() | st.sampled_from(titles)) if titles else None,
+            cores=draw(st.none() | st.integers(1, 999_999)),
             settings=draw(settings),
         )
         for i, name in enumerate(called)

@@ -23,7 +23,7 @@ def interfaces(context: Context) -> list[Finding]:
             continue
         # Networks behind relays share the interface with its own network.
         named = dict.fromkeys(n.address for n in context.config.network if n.interface == name)
-        wanted = [address for address in named if address is not None] or [None]
+        wanted: list[IPv4Interface | None] = [each for each in named if each is not None] or [None]
         worse = [*_of_link(link), *(each for address in wanted for each in _of_address(link, address))]
         found += worse or [_fine(link, address) for address in wanted]
     return found
