@@ -7,7 +7,7 @@ import typer
 
 from netbootd.boot.firmware.raspberrypi_files import check_serial
 from netbootd.boot.loaders import loader_name
-from netbootd.ctl import node_root
+from netbootd.ctl import node_reset, node_root
 from netbootd.ctl.afterwards import bring_up_to_date, warn_of_missing_images
 from netbootd.ctl.fitting import warn_of_misfits
 from netbootd.ctl.head import Head, complete_images, complete_nodes, complete_profiles, reserved_names
@@ -274,7 +274,7 @@ def remove(
     names = expand_names(name)
     with head.registry() as registry:
         nodes = [registry.node(each) for each in names]
-        roots = node_root.to_discard(head, nodes, discard=discard)
+        roots = node_reset.to_discard(head, nodes, discard=discard)
         registry.remove_nodes(names)
     for machine_id in roots:
         order_reset(head.roots, machine_id)
@@ -283,7 +283,7 @@ def remove(
     bring_up_to_date(head, f"{_so_many(nodes)} removed")
 
 
-for command in (node_root.diff, node_root.promote, node_root.reset):
+for command in (node_root.diff, node_root.promote, node_reset.reset):
     app.command()(command)
 
 

@@ -67,11 +67,10 @@ class Laid:
         directories = {path for path, entry in entries.items() if isinstance(entry, Directory)}
         self.files = frozenset(entries.keys() - directories)
         """Relative to the root."""
-        points = [
-            words[1] for line in _text(entries.get(MOUNTS)).splitlines() if len(words := line.split()) > 1
-        ]
+        made = [words[1] for words in _lines(entries.get(MOUNTS)) if len(words) > 1]
+        made += [words[4] for words in _lines(entries.get(ACCOUNTS)) if words[0] == "user" and len(words) > 4]
         self.directories = frozenset(directories).union(
-            part for point in points for part in _upwards(point.strip("/"))
+            part for point in made for part in _upwards(point.strip("/"))
         )
         """Made at each boot where they are missing."""
         self.users, self.groups = accounts.laid(_text(entries.get(ACCOUNTS)))
@@ -120,6 +119,10 @@ def _upwards(path: str) -> Iterator[str]:
     while path:
         yield path
         path = path.rpartition("/")[0]
+
+
+def _lines(entry: object) -> list[list[str]]:
+    return [words for line in _text(entry).splitlines() if (words := line.split())]
 
 
 def _text(entry: object) -> str:
