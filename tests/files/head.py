@@ -93,8 +93,8 @@ class Head:
         ]
         self.registry.add_nodes(requests, self.networks, {})
 
-    def publish(self, image: str = "debian") -> Generation:
-        """A new generation of an image, current from now on."""
+    def publish(self, image: str = "debian", squashfs: str = "") -> Generation:
+        """A new generation of an image, current from now on. `squashfs`: how its kernel reads one."""
         with self.images.staging(image) as staging:
             (staging.root / "file").write_text("content")
             facts = Generation(
@@ -106,6 +106,7 @@ class Head:
                 architecture="x86_64",
                 kernel_release="6.1",
                 size=7,
+                squashfs=squashfs,
             )
             return self.images.publish(staging, facts)
 
