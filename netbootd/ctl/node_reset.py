@@ -1,4 +1,4 @@
-"""`netbootctl node reset`: what nodes changed in their persistent roots, thrown away; what goes with a node."""
+"""`netbootctl node reset`: changes in persistent roots thrown away; and what else goes with a node."""
 
 import os
 import re
