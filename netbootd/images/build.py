@@ -176,6 +176,11 @@ def _make(
         merged=distribution.merged,
         directories=distribution.directories,
         hooks=_written_hooks(staging, plan.order),
+        others=tuple(
+            mount
+            for mount in trees.mounts_under(store.directory.parent)
+            if not staging.root.resolve().is_relative_to(mount)
+        ),
     )
     archives = staging.root / _ARCHIVES
     archives.mkdir(parents=True)

@@ -1,8 +1,9 @@
 """Running mmdebstrap, so that nothing of it can outlive us.
 
 It runs in a mount and a process namespace of its own: when it is stopped, in whatever way, every process of
-it and every mount is gone with the namespaces. What the machine mounts and unmounts meanwhile it mounts and
-unmounts too (slave): a mount that stayed in it would keep a persistent root's overlay busy.
+it and every mount is gone with the namespaces. A persistent root's overlay that stayed mounted in it would be
+busy: those that are there are unmounted in it at once, and where the machine's mounts are shared, as systemd
+has them, what comes and goes meanwhile comes and goes in it too (slave).
 """
 
 import os
@@ -26,6 +27,7 @@ _CONTAINED = (
     *("unshare", "--mount", "--propagation", "slave", "--pid", "--fork", "--kill-child=KILL"),
     *("--mount-proc", "--"),
 )
+_DETACHING = 'while [ "$1" != -- ]; do umount --lazy -- "$1"; shift; done; shift; exec "$@"'
 _CHECK = """set -e
 export APT_CONFIG="$MMDEBSTRAP_APT_CONFIG"
 cd "$1"
@@ -53,6 +55,8 @@ class Job:
     """What the packages' scripts expect to find."""
     hooks: tuple[Path, ...]
     """Programs that are run with the root as their argument when all is installed."""
+    others: tuple[Path, ...] = ()
+    """Mount points that it has no business with: persistent roots."""
 
 
 def run(job: Job, log_path: Path, lock: int, progress: Progress) -> list[str] | None:
@@ -65,7 +69,7 @@ def run(job: Job, log_path: Path, lock: int, progress: Progress) -> list[str] | 
     last: deque[str] = deque(maxlen=_KEPT_LINES)
     with log_path.open("w", encoding="utf-8", errors="replace") as log:
         process = subprocess.Popen(
-            [*_CONTAINED, *_command(job)],
+            [*_CONTAINED, "sh", "-c", _DETACHING, "sh", *map(str, job.others), "--", *_command(job)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

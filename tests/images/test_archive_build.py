@@ -7,7 +7,8 @@ installs like any other. What goes wrong is told in one line, and leaves nothing
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -79,14 +80,38 @@ def nothing_left(store: ImageStore, name: str) -> None:
     assert not any(name in line for line in Path("/proc/self/mountinfo").read_text().splitlines())
 
 
+@contextmanager
+def overlay(directory: Path) -> Iterator[Callable[[], None]]:
+    """A root as persistent nodes have it, and how it is unmounted and mounted anew."""
+    for part in ("lower", "upper", "work", "root"):
+        (directory / part).mkdir(parents=True)
+    paths = "lowerdir=lower,upperdir=upper,workdir=work,index=on"
+    mount = ["mount", "-t", "overlay", "-o", paths, "overlay", "root"]
+
+    def remount() -> None:
+        subprocess.run(["umount", "root"], cwd=directory, check=True)
+        subprocess.run(mount, cwd=directory, check=True)
+
+    subprocess.run(mount, cwd=directory, check=True)
+    try:
+        yield remount
+    finally:
+        subprocess.run(["umount", "root"], cwd=directory, check=True)
+
+
 def test_an_image_is_built_hooked_kept_and_built_again(tmp_path: Path, mirror: Mirror) -> None:
     store = ImageStore(tmp_path / "images")
     cache = PackageCache(tmp_path / "cache")
     order = mirror.order(packages=("greeter",), hooks=(HOOK,))
     steps: list[str] = []
-    first = build(
-        store, "golden", order, note="the first", cache=cache, progress=lambda step, *_: steps.append(step)
-    )
+    with overlay(tmp_path / "a node's roots") as remount:
+
+        def told(step: str, done: int, total: int | None) -> None:
+            if step == "unpacking the base system" and step not in steps:
+                remount()  # a mount that lived on in the build's namespace would keep it busy
+            steps.append(step)
+
+        first = build(store, "golden", order, note="the first", cache=cache, progress=told)
     assert "running render.sh" in steps
     assert (first.root / "etc/hooked").read_text() == "hooked\n"
     assert (first.root / "usr/bin/greet").is_file()

@@ -1,6 +1,7 @@
 """Building a Debian: what is asked for is checked, failures speak, a real one can be made and is clean."""
 
 import os
+import platform
 import signal
 import stat
 import subprocess
@@ -11,11 +12,12 @@ from pathlib import Path
 import pytest
 
 from netbootd.errors import HostError, NetbootdError, UserError
-from netbootd.images import initrd, kernels
+from netbootd.images import foreign, initrd, kernels
 from netbootd.images.build import build, machine_sources
 from netbootd.images.build_log import BuildLog, explanation, octets
 from netbootd.images.recipe import Order
 from netbootd.images.store import ImageStore
+from netbootd.images.suites import choose
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: files are made for many users")
 
@@ -69,6 +71,34 @@ def test_the_machines_sources_are_read_from_both_formats(tmp_path: Path) -> None
         "http://b.example/debian",
     ]
     assert machine_sources(tmp_path / "missing") == []
+
+
+@pytest.mark.as_root("only root can build an image")
+@pytest.mark.needs("mmdebstrap")
+def test_an_architecture_that_does_not_run_here_is_refused_before_anything_is_fetched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(foreign, "runs", lambda _: False)
+    other = "arm64" if platform.machine() == "x86_64" else "amd64"
+    store = ImageStore(tmp_path / "images")
+    with pytest.raises(HostError, match=f"can't run programs for {other}"):
+        build(store, "debian", Order(architecture=other))
+    assert not store.directory.exists()
+
+
+@pytest.mark.parametrize("suite", ["noble", "raspios-bookworm"])
+def test_an_archive_whose_keys_are_missing_is_refused_with_how_they_come_here(
+    tmp_path: Path, suite: str
+) -> None:
+    distribution = choose.distribution(suite, "arm64")
+    lacking = [a for a in distribution.archives if not any(Path(file).exists() for file in a.keys.files)]
+    if not lacking:
+        pytest.skip(f"this machine has the keys of {distribution.name}")
+    store = ImageStore(tmp_path / "images")
+    with pytest.raises(HostError, match="has no key to check what") as raised:
+        build(store, "new", Order(suite, "arm64"))
+    assert raised.value.hint == lacking[0].keys.remedy and "--keyring" in raised.value.hint
+    assert not store.directory.exists()
 
 
 LOG = """\
