@@ -144,6 +144,8 @@ class NodeVariables:
     """The user who works on all nodes; None where netbootd.toml names none."""
     shared: str | None
     """The directory that all nodes share; None where netbootd.toml names none."""
+    mounts: tuple[Mount, ...]
+    """What all nodes mount from the head node to write to: the user's home, the shared directory."""
 
 
 def head(
@@ -204,6 +206,7 @@ def node_variables(cluster: Cluster, node: Member) -> NodeVariables:
         authorized_keys=cluster.authorized_keys,
         user=cluster.user,
         shared=cluster.shared,
+        mounts=cluster.mounts,
     )
 
 

@@ -105,6 +105,8 @@ def test_all_nodes_get_the_user_his_home_and_the_shared_directory(site: Site) ->
         ["user", "alice", "1234", gid, "/home/alice", "/bin/sh"],
     ]
     assert site.rendered("mounts") == [["/home/alice", "/home/alice"], ["/srv/shared", "/srv/shared"]]
+    told = (site.head.state / "nodes/n1/etc/motd").read_text().splitlines()
+    assert told[-1].endswith("gone with the next start, except below /home/alice and /srv/shared.")
     nodes = {"10.77.1.1", "10.77.1.2"}
     assert site.writable() == {"/home/alice": nodes, "/srv/shared": nodes}
     shared = site.lab.run(["stat", "--format=%a %u %g", "/srv/shared"]).stdout.split()
