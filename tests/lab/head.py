@@ -157,6 +157,13 @@ class HeadNode:
         self.netbootd = self.lab.start("netbootd", [COMMANDS / "netbootd", "--config", self.config])
         self.netbootd.wait_for(f"on {BRIDGE}")  # its log says that it serves 10.77.0.0/24 there
 
+    def serve_time(self) -> None:
+        """Start a chronyd with what `apply` wrote for it; it keeps its hands off the machine's clock."""
+        run, ours = "/run/chrony", self.directory / "chrony.conf"
+        settings = f"include {ours}\npidfile {run}/pid\nbindcmdaddress {run}/socket\ncmdport 0\n"
+        self.lab.run(["sh", "-c", f"mkdir -m 700 {run}; cat >{run}/conf"], input=settings)
+        self.lab.start("chronyd", ["chronyd", "-d", "-x", "-u", "root", "-f", f"{run}/conf"])
+
     def machine(self, name: str, kind: str, mac: str) -> Machine:
         """A machine without a disk on the head node's wire, powered off."""
         made = Machine(self.lab, name, KINDS[kind], mac)
