@@ -19,11 +19,15 @@ def connman(root: Path) -> list[str]:
     """connman is told by its main.conf alone which cards to leave alone."""
     if find_file(root, ["/usr/sbin/connmand", "/usr/bin/connmand"]) is None:
         return []
+    remarks = [
+        f"{unit} masked: it would wait for a card that connman leaves alone"
+        for unit in services.mask(root, ["connman-wait-online.service"])
+    ]
     name = "/etc/connman/main.conf"
     text = edit.read(root, name) or ""
     wanted = "NetworkInterfaceBlacklist=eth,en,vmnet,vboxnet,virbr,ifb"
     if wanted in text:
-        return []
+        return remarks
     kept = re.sub(r"(?m)^\s*NetworkInterfaceBlacklist\s*=", f"{edit.MARK}\\g<0>", text)
     section = re.compile(r"(?m)^\[General\]\s*$")
     if section.search(kept):
@@ -31,9 +35,8 @@ def connman(root: Path) -> list[str]:
     else:
         kept = f"[General]\n{wanted}\n{kept}"
     edit.write(root, name, kept)
-    return [
-        f"connman leaves network cards alone ({name}): it would take the address away, and the root with it"
-    ]
+    why = "it would take the address away, and the root with it"
+    return [f"connman leaves network cards alone ({name}): {why}", *remarks]
 
 
 def interface_patterns(root: Path) -> list[str]:

@@ -94,7 +94,7 @@ def unpack(source: BinaryIO, *, is_layer: bool = False) -> _Unpacked:
             _create(stream, member, path)
             if not member.islnk():
                 unpacked.attributes += not dress(path, member)
-        except ValueError as error:
+        except (ValueError, OverflowError) as error:
             raise ArchiveError(f"{shown(member.name)} can't be unpacked: {error}") from error
         except OSError as error:
             if error.errno not in ARCHIVE_FAULTS:

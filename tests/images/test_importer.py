@@ -455,6 +455,26 @@ def test_a_header_can_not_claim_all_memory(store: ImageStore, tmp_path: Path) ->
     assert_nothing_published(store)
 
 
+@pytest.mark.parametrize("size", [8 << 60, 4 << 60, -1])
+def test_a_sparse_file_can_not_claim_to_be_larger_than_any_disk(
+    store: ImageStore, tmp_path: Path, size: int
+) -> None:
+    data = b"0\n".ljust(512, b"\0")
+    info = member("huge", size=len(data))
+    info.pax_headers = {
+        "GNU.sparse.major": "1",
+        "GNU.sparse.minor": "0",
+        "GNU.sparse.name": "huge",
+        "GNU.sparse.realsize": str(size),
+    }
+    path = tmp_path / "sparse.tar"
+    with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as tar:
+        tar.addfile(info, io.BytesIO(data))
+    with pytest.raises(UserError, match=r"huge (can't be unpacked|has a size below zero)"):
+        import_image(store, "golden", path)
+    assert_nothing_published(store)
+
+
 def test_headers_of_headers_without_end_are_refused(store: ImageStore, tmp_path: Path) -> None:
     info = member("././@LongLink", tarfile.GNUTYPE_LONGNAME, size=5)
     path = tmp_path / "nested.tar"

@@ -141,6 +141,15 @@ def test_connman_leaves_the_cards_alone(tmp_path: Path, before: str | None) -> N
     assert network_services.connman(tmp_path) == []
 
 
+def test_nothing_waits_for_connman_to_have_a_card(tmp_path: Path) -> None:
+    root = systemd(tmp_path)
+    put(root, "usr/sbin/connmand", b"", 0o755)
+    put(root, "usr/lib/systemd/system/connman-wait-online.service", "")
+    _, waiting = network_services.connman(root)
+    assert waiting.startswith("connman-wait-online.service masked")
+    assert network_services.connman(root) == []
+
+
 def test_interfaces_named_by_a_pattern_are_commented_out(tmp_path: Path) -> None:
     text = "auto lo\niface lo inet loopback\nauto /eth*\niface /eth* inet dhcp\n"
     put(tmp_path, "etc/network/interfaces", text)
