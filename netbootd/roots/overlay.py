@@ -48,12 +48,14 @@ class Overlay:
     def is_mounted_as(self, mount: Mount, defaults: Mapping[str, str]) -> bool:
         """Whether `mount` is this overlay with just these options.
 
-        The kernel shows a setting only where it isn't the default; `defaults` are this kernel's.
+        The kernel shows a setting only where it isn't the default; `defaults` are this kernel's. That the
+        mount is read-only, and not the file system, may be so for this process alone: netbootd-apply.service.
         """
         shown = {**defaults, **mount.options}
         return (
             mount.kind == "overlay"
             and mount.point == self.point
-            and FLAGS | {"rw"} <= mount.flags
+            and FLAGS <= mount.flags
+            and "rw" in mount.options
             and all(shown.get(key) == value for key, value in self.options.items())
         )

@@ -98,6 +98,12 @@ def test_settings_that_are_the_kernels_default_needn_t_be_shown() -> None:
     assert overlay.is_mounted_as(silent, {"index": "on", "nfs_export": "on"})
 
 
+def test_a_view_of_the_file_systems_in_which_it_is_read_only_is_no_reason_to_export_nothing() -> None:
+    """ReadOnlyPaths= makes it so for netbootd-apply.service."""
+    view = replace(mounted(), flags=FLAGS | {"ro"})
+    assert found(kept=OVER_ONE, mounts=(view,)).serving == {N1.machine_id: HOME / "root"}
+
+
 @pytest.mark.parametrize(
     "stranger",
     [
@@ -106,7 +112,7 @@ def test_settings_that_are_the_kernels_default_needn_t_be_shown() -> None:
         mounted(redirect_dir="on"),
         replace(mounted(), kind="tmpfs"),
         replace(mounted(), flags=frozenset({"rw", "relatime"})),
-        replace(mounted(), flags=FLAGS | {"ro"}),
+        replace(mounted(), options={k: v for k, v in mounted().options.items() if k != "rw"} | {"ro": ""}),
     ],
     ids=["another-generation", "no-index", "redirects", "no-overlay", "setuid", "read-only"],
 )
