@@ -158,7 +158,7 @@ explain_failure() { # sets why and advice
     case $why in
         *403*) why=$refused advice="that nothing but this machine's firmware starts it; it starts again by itself" ;;
         *404*) why="the head node hasn't got it" advice="what 'netbootctl apply' on the head node says" ;;
-        *refused*) why="connection refused" advice="that netbootd runs on $server (netbootctl doctor)" ;;
+        *refused* | *"ouldn't connect"*) why="connection refused" advice="that netbootd runs on $server (netbootctl doctor)" ;;
         '') why=$no_answer advice="that $server is up and on this network" ;;
         *) advice="netbootd on $server (netbootctl doctor)" ;;
     esac

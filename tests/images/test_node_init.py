@@ -1,6 +1,7 @@
 """node-init's parts, run by the shells that run them in nodes; the whole is booted in test_node_boot.py."""
 
 import os
+import re
 import stat
 import subprocess
 from importlib.resources import files
@@ -445,6 +446,130 @@ def test_a_report_arrives_by_whatever_tool_there_is(
     script = f'{only}; http=10.77.0.1:80 mac=52:54:00:00:00:01 new=/nowhere; report root "a b"'
     lab.run([*shell, "-c", parts(script), "node-init"], check=False)
     server.wait_for("GET /report/52-54-00-00-00-01/root?detail=a+b")
+
+
+# ---- the image and the node files by HTTP
+
+SERVER = """
+import sys, time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self):
+        path = self.path.partition("?")[0]
+        if path in ("/403", "/404"):
+            return self.send_error(int(path[1:]))
+        self.send_response(200)
+        self.send_header("Content-Length", 300000)
+        self.end_headers()
+        self.wfile.write(b"x" * 150000)
+        self.wfile.flush()
+        time.sleep(60 if path == "/stalls" else 0)
+        self.wfile.write(b"x" * 150000)
+    def log_message(self, *_):
+        print("from port", self.client_address[1], self.path, flush=True)
+ThreadingHTTPServer(("10.77.0.1", 80), Handler).serve_forever()
+"""
+LIKE_A_NODE = (
+    "no_answer='no answer' STALL_SECONDS=3 http=10.77.0.1:80 server=10.77.0.1 work=$1;"
+    ' say() { echo "said: $1"; }; complain() { echo "told: $1"; }'
+)
+
+
+def fetching(shell: list[str], lab: Lab, tmp_path: Path, tool: str, script: str) -> str:
+    """What `script` says, on a node that has that tool alone, with a server at hand."""
+    server = lab.start("http", ["python3", "-u", "-c", SERVER])
+    server.wait_until(lambda: lab.listens(80), "port 80")
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/wget").symlink_to("/bin/busybox")  # the initrd's; others say less with -q
+    only = f'PATH=$1/bin:$PATH; has() {{ [ "$2" = {tool} ]; }}'
+    words = [*shell, "-c", parts(f"{only}; {LIKE_A_NODE}; {script}"), "node-init", str(tmp_path)]
+    return lab.run(words, check=False).stdout
+
+
+@pytest.mark.net
+@pytest.mark.parametrize("tool", ["wget", "curl", "bash"])
+def test_a_file_comes_by_whatever_tool_there_is_and_from_a_port_of_roots(
+    shell: list[str], tool: str, lab: Lab, tmp_path: Path
+) -> None:
+    script = 'ask_as_root; fetch /x "$work/x" && echo "$written"; ask_as_anybody; fetch /y "$work/y"'
+    assert fetching(shell, lab, tmp_path, tool, script) == "300000\n"
+    assert (tmp_path / "x").read_bytes() == b"x" * 300000
+    log = (lab.directory / "http.log").read_text()
+    ports = {path: int(port) for port, path in re.findall(r"from port ([0-9]+) /(.)", log)}
+    assert ports["x"] < 1024 < ports["y"]
+    ranges = lab.run(["cat", "/proc/sys/net/ipv4/ip_local_port_range"]).stdout.split()
+    assert int(ranges[0]) > 1024
+
+
+@pytest.mark.net
+@pytest.mark.parametrize("tool", ["wget", "curl", "bash"])
+def test_why_a_file_does_not_come_is_told_in_words(
+    shell: list[str], tool: str, lab: Lab, tmp_path: Path
+) -> None:
+    script = (
+        'for path in /403 /404 /stalls; do fetch $path "$work/x" || echo "$path: $why"; done;'
+        ' http=10.77.0.1:81; fetch /x "$work/x" || echo "/refused: $why"; ls "$work"'
+    )
+    said = fetching(shell, lab, tmp_path, tool, script).splitlines()
+    assert said[:2] == [
+        "/403: it knows of no boot of this machine, as after a restart of netbootd",
+        "/404: the head node hasn't got it",
+    ]
+    assert said[2].startswith("/stalls: ")
+    assert said[3] == "/refused: connection refused"
+
+
+@pytest.mark.net
+@pytest.mark.parametrize(
+    ("free", "expected"),
+    [(300_000, "mounted"), (100_000, "too little memory for the root mode ram: the image takes 100 MiB")],
+)
+def test_an_image_that_does_not_fit_is_not_fetched(
+    shell: list[str], lab: Lab, tmp_path: Path, free: int, expected: str
+) -> None:
+    meminfo = tmp_path / "meminfo"
+    meminfo.write_text(f"MemTotal: 512000 kB\nMemFree: 1 kB\nMemAvailable: {free} kB\n")
+    lab.run(["mount", "--bind", meminfo, "/proc/meminfo"])
+    script = 'room_for 104857600; echo mounted; umount "$work/fetched"'
+    said = fetching(shell, lab, tmp_path, "wget", script)
+    assert said.startswith(expected)
+    if free < 200_000:
+        assert "of this machine's 500 MiB 97 are free" in said
+        assert "164 in all" in said
+
+
+@pytest.mark.parametrize(
+    ("digest", "written", "why"),
+    [
+        ("2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824", 5, ""),
+        ("2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824", 4, "4 of 5 octets came"),
+        ("0" * 64, 5, "its checksum is wrong"),
+    ],
+)
+def test_an_image_that_came_damaged_is_fetched_again(
+    shell: list[str], tmp_path: Path, digest: str, written: int, why: str
+) -> None:
+    (tmp_path / "fetched").mkdir()
+    (tmp_path / "fetched/image").write_text("hello")
+    script = f'work=$1 size=5 written={written} digest={digest} why=""; is_whole; echo "$?$why"'
+    assert run(shell, script, str(tmp_path)).stdout == (f"1{why}\n" if why else "0\n")
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_node_files_are_unpacked_by_the_initrds_tar_or_the_images(
+    shell: list[str], tmp_path: Path, own: bool
+) -> None:
+    put(tmp_path / "from/etc/key", "secret", 0o600)
+    subprocess.run(["tar", "-C", tmp_path / "from", "-cf", tmp_path / "files.tar", "."], check=True)
+    (tmp_path / "to").mkdir()
+    (tmp_path / "new").mkdir()
+    stand_in = 'chroot() { new=$1; shift 2; tar -x -p -f - -C "$new/.netbootd-files"; }'
+    has = f"has() {{ {'true' if own else 'false'}; }}"
+    script = f'new=$3; {stand_in}; {has}; unpack "$1" "$2"'
+    done = run(shell, script, str(tmp_path / "files.tar"), str(tmp_path / "to"), str(tmp_path / "new"))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert tree(tmp_path / "to")["etc/key"] == (0o600, "secret")
+    assert not list((tmp_path / "new").iterdir())
 
 
 # ---- waiting, never without end
