@@ -10,6 +10,7 @@ import grp
 import os
 import pwd
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,16 +74,31 @@ def shares(config: Config) -> Shares:
 
 
 def make_shared(directory: Path, user: User | None) -> None:
-    """Make the directory that all share, for the user's group or else for everybody. Raises OSError."""
+    """Make the directory that all share, for the user's group or else for everybody. Raises OSError.
+
+    Under another name first: it appears with its owner and mode. It may have to be made in somebody's
+    directory, so that no name is followed there that could have become a link.
+    """
     directory.parent.mkdir(parents=True, exist_ok=True)
-    # Under another name first: it appears with its owner and mode.
-    beside = directory.with_name(f".{directory.name}.netbootd-new")
-    beside.mkdir(mode=0o700, exist_ok=True)
-    if user and os.geteuid() == 0:
-        os.chown(beside, 0, user.gid)
-    # With the group's bit what somebody makes there belongs to the group too.
-    beside.chmod(0o2775 if user else 0o1777)
-    beside.rename(directory)
+    parent = os.open(directory.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    beside = f".{directory.name}.netbootd-new"
+    try:
+        with suppress(FileNotFoundError):
+            os.rmdir(beside, dir_fd=parent)  # of one that was killed
+        os.mkdir(beside, 0o700, dir_fd=parent)
+        made = os.open(beside, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+        try:
+            if os.fstat(made).st_uid != os.geteuid():
+                raise PermissionError(errno.EPERM, "somebody puts another directory there")
+            if user and os.geteuid() == 0:
+                os.fchown(made, 0, user.gid)
+            # With the group's bit what somebody makes there belongs to the group too.
+            os.fchmod(made, 0o2775 if user else 0o1777)
+        finally:
+            os.close(made)
+        os.rename(beside, directory.name, src_dir_fd=parent, dst_dir_fd=parent)
+    finally:
+        os.close(parent)
 
 
 # The user

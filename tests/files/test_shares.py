@@ -166,6 +166,16 @@ def test_a_user_who_cant_be_one_is_left_out_with_a_word(
     assert bool(site.writable()) == mounted == bool(site.rendered("mounts"))
 
 
+def test_a_shared_directory_left_half_made_is_made_and_a_link_in_its_place_isnt_followed(site: Site) -> None:
+    site.lab.run(["mkdir", "-m", "700", "/srv/.shared.netbootd-new"])
+    site.netbootctl("apply")
+    assert site.lab.run(["stat", "--format=%a", "/srv/shared"]).stdout == "2775\n"
+    site.lab.run(["sh", "-c", "rmdir /srv/shared; ln -s /home/alice /srv/.shared.netbootd-new"])
+    done = site.lab.run([*NETBOOTCTL, "--config", site.path, "apply"], check=False)
+    assert done.returncode != 0 and "Traceback" not in done.stderr
+    assert site.lab.run(["stat", "--format=%U %a", "/home/alice"]).stdout in ("alice 755\n", "alice 700\n")
+
+
 def test_a_home_elsewhere_by_a_link_is_mounted_where_its_owner_has_it(site: Site) -> None:
     site.lab.run(
         ["sh", "-c", "mkdir /srv/homes; mv /home/alice /srv/homes; ln -s /srv/homes/alice /home/alice"]
