@@ -20,15 +20,15 @@ from netbootd.dhcp import wire
 from netbootd.dhcp.options import MessageType
 from netbootd.dhcp.wire import BROADCAST_FLAG, Message
 from netbootd.node import Mac
+from tests.dhcp import head
 from tests.dhcp.client import Client
 from tests.dhcp.packets import CAPTURES, dhcp_payloads
-from tests.lab.namespace import BRIDGE, Lab, Namespace
+from tests.lab.namespace import Lab, Namespace
 from tests.lab.process import Process
 from tests.simulate import images
 
 pytestmark = [pytest.mark.net, pytest.mark.needs("udhcpc", "curl")]
 
-NETBOOTCTL = Path(sys.executable).parent / "netbootctl"
 CHECKOUT = Path(__file__).parents[2]
 OURS, OTHERS = "10.77.0.1", "10.77.0.254"
 PC, BOARD, STRANGER = "52:54:00:00:00:01", "52:54:00:00:00:02", "52:54:00:ff:00:01"
@@ -55,20 +55,11 @@ chrony_file = "{directory}/chrony/netbootd.conf"
 
 
 @dataclass
-class Site:
+class Site(head.Site):
     """The head node, and the namespace for another server."""
 
-    lab: Lab
-    directory: Path
-    config: Path
-    daemon: Process
     other: Namespace
     recipes: dict[str, dict[str, list[str]]] = field(default_factory=dict)
-
-    def ctl(self, *words: str) -> str:
-        """What a command says."""
-        done = self.lab.run([NETBOOTCTL, "--config", self.config, *words], check=False)
-        return done.stdout + done.stderr
 
     def why(self, node: str) -> Any:
         """What `why` says, for programs."""
@@ -91,16 +82,14 @@ class Site:
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     directory = tmp_path_factory.mktemp("beside")
-    config = directory / "netbootd.toml"
-    config.write_text(CONFIG.format(directory=directory, bridge=BRIDGE))
+    config = head.configure(directory, CONFIG)
     images.make(directory / "state", "pc", "x86_64")
     arm = {f"{name}aa64.efi": images.efi_program(0xAA64, name) for name in ("shim", "grub")}
     images.make(directory / "state", "board", "aarch64", arm)
     with ExitStack() as stack:
         lab = stack.enter_context(Lab(directory=directory))
         other = lab.client("other", address=f"{OTHERS}/24")
-        daemon = lab.start("netbootd", [sys.executable, "-m", "netbootd", "--config", config])
-        daemon.wait_for("serving 10.77.0.0/24 on br0")
+        daemon = head.serving(lab, config, "10.77.0.0/24 on br0")
         site = Site(lab, directory, config, daemon, other)
         site.ctl("node", "add", "pc", "--mac", PC, "--ip", "10.77.0.10", "--image", "pc")
         site.ctl("node", "add", "board", "--mac", BOARD, "--ip", "10.77.0.11", "--image", "board")
@@ -333,7 +322,7 @@ def test_every_board_boots_beside_another_server(site: Site, serve: Serve, kind:
     failed: dict[str, Any] = {}
     for board, mac in boards:
         words = ["--firmware", board, "--mac", mac, "--interface", "eth0", "--timeout", "90", "--json"]
-        command: list[str | Path] = [NETBOOTCTL, "--config", site.config, "simulate", *words]
+        command: list[str | Path] = [head.NETBOOTCTL, "--config", site.config, "simulate", *words]
         (report,) = json.loads(wire.run(command, check=False, timeout=120).stdout)
         if not report["boots"]:
             failed[f"{board} {mac}"] = report["reason"]

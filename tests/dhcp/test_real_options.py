@@ -2,21 +2,15 @@
 klibc's ipconfig (the client of Debian's initramfs) behind; and a node that speaks BOOTP.
 """
 
-import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
-from tests.dhcp.client import Client
-from tests.lab.namespace import BRIDGE, Lab
-from tests.lab.process import Process
+from tests.dhcp.head import Site, configure, serving
+from tests.lab.namespace import Lab
 
 pytestmark = pytest.mark.net
 
-NETBOOTD = [sys.executable, "-m", "netbootd"]
-NETBOOTCTL = Path(sys.executable).parent / "netbootctl"
 NODE, OTHER, STRANGER = "52:54:00:00:00:01", "52:54:00:00:00:02", "52:54:00:ff:00:01"
 IPCONFIG = "/usr/lib/klibc/bin/ipconfig"
 CONFIG = """
@@ -39,37 +33,17 @@ ganesha_config = "{directory}/ganesha.conf"
 """
 
 
-@dataclass
-class Site:
-    """The head node and its wire."""
-
-    lab: Lab
-    directory: Path
-    config: Path
-    daemon: Process
-
-    def machine(self, name: str, mac: str) -> Client:
-        return Client(self.lab.client(name, mac=mac), self.directory)
-
-    def ctl(self, *words: str) -> str:
-        """What a command says; it must succeed."""
-        return self.lab.run([NETBOOTCTL, "--config", self.config, *words]).stdout
-
-
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     directory = tmp_path_factory.mktemp("options")
-    config = directory / "netbootd.toml"
-    config.write_text(CONFIG.format(directory=directory, bridge=BRIDGE))
+    config = configure(directory, CONFIG)
     with Lab(directory=directory) as lab:
-        daemon = lab.start("netbootd", [*NETBOOTD, "--config", config])
-        daemon.wait_for("serving 10.77.0.0/24")
-        made = Site(lab, directory, config, daemon)
-        made.ctl("profile", "set", "base", "--dhcp-option", "ntp-servers=10.77.0.9",
+        made = Site(lab, directory, config, serving(lab, config, "10.77.0.0/24"))
+        made.well("profile", "set", "base", "--dhcp-option", "ntp-servers=10.77.0.9",
                  "--dhcp-option", "log-servers=10.77.0.9")  # fmt: skip
-        made.ctl("node", "add", "n01", "--mac", NODE, "--ip", "10.77.0.10", "--profile", "base",
+        made.well("node", "add", "n01", "--mac", NODE, "--ip", "10.77.0.10", "--profile", "base",
                  "--dhcp-option", "interface-mtu=9000", "--dhcp-option", "domain-search=none")  # fmt: skip
-        made.ctl("node", "add", "n02", "--mac", OTHER, "--ip", "10.77.0.11",
+        made.well("node", "add", "n02", "--mac", OTHER, "--ip", "10.77.0.11",
                  "--dhcp-option", "bootfile-name=kernel.img")  # fmt: skip
         yield made
 

@@ -6,22 +6,18 @@ head 10.77.0.1 ── br0 ──┬── isc 10.77.0.2 │ 10.78.0.1 ── nea
 
 import json
 import signal
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
+from tests.dhcp import head
 from tests.dhcp.client import Client
-from tests.lab.namespace import BRIDGE, Lab, Namespace
-from tests.lab.process import Process
+from tests.lab.namespace import Lab, Namespace
 
 pytestmark = [pytest.mark.net, pytest.mark.needs("dhcrelay", "dnsmasq", "udhcpc", "dhclient", "curl")]
 
-NETBOOTD = [sys.executable, "-m", "netbootd"]
-NETBOOTCTL = Path(sys.executable).parent / "netbootctl"
 NODE, STRANGER = "52:54:00:00:78:10", "52:54:00:ff:78:01"
 
 CONFIG = """
@@ -51,13 +47,9 @@ ganesha_config = "{directory}/ganesha.conf"
 
 
 @dataclass
-class Site:
+class Site(head.Site):
     """The head node and the wires behind its two relays."""
 
-    lab: Lab
-    directory: Path
-    config: Path
-    daemon: Process
     relays: dict[str, Namespace]
     stack: ExitStack
 
@@ -71,11 +63,6 @@ class Site:
         )
         machine.ip("link set eth0 up")
         return Client(machine, self.directory)
-
-    def ctl(self, *words: str) -> str:
-        """What a command says."""
-        done = self.lab.run([NETBOOTCTL, "--config", self.config, *words], check=False)
-        return done.stdout + done.stderr
 
 
 def relay(lab: Lab, name: str, here: str, there: str) -> Namespace:
@@ -94,14 +81,13 @@ def relay(lab: Lab, name: str, here: str, there: str) -> Namespace:
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     directory = tmp_path_factory.mktemp("relay")
-    config = directory / "netbootd.toml"
-    config.write_text(CONFIG.format(directory=directory, bridge=BRIDGE))
+    config = head.configure(directory, CONFIG)
     with ExitStack() as stack:
         lab = stack.enter_context(Lab(directory=directory))
         isc = relay(lab, "isc", "10.77.0.2", "10.78.0.1")
         mas = relay(lab, "mas", "10.77.0.3", "10.79.0.1")
-        daemon = lab.start("netbootd", [*NETBOOTD, "--config", config])
-        daemon.wait_for("serving 10.77.0.0/24 and 10.78.0.0/24 and 10.79.0.0/24 on br0 (10.77.0.1)")
+        networks = "10.77.0.0/24 and 10.78.0.0/24 and 10.79.0.0/24 on br0 (10.77.0.1)"
+        daemon = head.serving(lab, config, networks)
         isc.start(
             "dhcrelay", ["dhcrelay", "-4", "-d", "--no-pid", "-a", "-id", "wire", "-iu", "eth0", "10.77.0.1"]
         )
