@@ -55,7 +55,7 @@ class Overlay:
         return (
             mount.kind == "overlay"
             and mount.point == self.point
-            and FLAGS <= mount.flags
+            and mount.flags >= FLAGS
             and "rw" in mount.options
             and all(shown.get(key) == value for key, value in self.options.items())
         )

@@ -8,7 +8,7 @@ import pytest
 
 from netbootd.node import RootMode
 from netbootd.roots.layout import Roots
-from tests.roots.head import RootsHead, small_image
+from tests.roots.head import NETBOOTCTL, RootsHead, small_image
 
 pytestmark = [pytest.mark.net, pytest.mark.as_root("overlayfs keeps trusted.* attributes")]
 
@@ -216,7 +216,12 @@ def test_one_mounts_and_another_exports_where_one_may_not_do_both(head: RootsHea
     assert head.mounted() == [node.machine_id] and root not in head.exports()
     assert asked.exists(), "somebody has to export it now"
     asked.unlink()
-    head.ctl("apply", "--without-roots")
+    # ReadOnlyPaths= has all of it read-only there, what is mounted in it too.
+    view = f"mount --rbind {head.roots.directory} {head.roots.directory}"
+    for place in (head.roots.directory, root):
+        view += f" && mount -o bind,remount,ro {place}"
+    unit = f"{view} && {NETBOOTCTL} --config {head.config} apply --without-roots"
+    head.lab.run(["unshare", "--mount", "--propagation", "slave", "sh", "-euc", unit])
     assert root in head.exports()
     with head.registry() as registry:
         registry.set_node("n1", {"root": RootMode.OVERLAY}, ())
