@@ -7,7 +7,7 @@ its udev or mdev looks for these in /lib/modules.
 
 from pathlib import Path
 
-from netbootd.images import edit, trees
+from netbootd.images import edit, services, trees
 from netbootd.images.disks.mounted import Extent, mounted_stream
 from netbootd.images.progress import Progress
 from netbootd.images.rooted import resolve
@@ -52,7 +52,10 @@ def _unpack(staging: Staging, path: Path, name: str, progress: Progress) -> list
     finally:
         trees.remove_tree(home)
     names = ", ".join(found.rpartition("/")[2] for found, there in zip(releases, moved, strict=True) if there)
-    return [f"{name}: the modules of {names} unpacked into /lib/modules"] if names else []
+    if not names:
+        return []
+    services.switch_off(staging.root, ["modloop.service"])  # it would look for the file on a disk
+    return [f"{name}: the modules of {names} unpacked into /lib/modules"]
 
 
 def _move(tree: Path, name: str, root: Path, to: str) -> bool:

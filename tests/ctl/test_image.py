@@ -63,6 +63,8 @@ def test_use_and_rollback_switch_what_nodes_boot(head: Head) -> None:
         (["remove", "arch"], "is used by profile p"),
         (["import", "new", "/nonexistent/x.tar"], "there is no file /nonexistent/x.tar"),
         (["import", "Bad", "/etc/hostname"], "can't name an image"),
+        (["import", "new", "/nonexistent", "--kernel", "none"], "there is no image none"),
+        (["import", "new", "/nonexistent", "--kernel", "debian@7"], "there is no image debian@7"),
         (["build", "../x"], "can't name an image"),
         (["build", "new", "--suite", "Bad Suite"], "names no suite"),
         (["build", "new", "--mirror", "nowhere"], "isn't a mirror's URL"),

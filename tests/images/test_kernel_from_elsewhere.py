@@ -96,8 +96,12 @@ def test_alpines_modloop_becomes_plain_modules(store: ImageStore, tmp_path: Path
     root = alpine(tmp_path / "root", tmp_path)
     (root / "lib").mkdir(exist_ok=True)
     (root / "lib/modules").symlink_to("/.modloop/modules")
+    put(root, "etc/init.d/modloop", "#!/sbin/openrc-run\n", 0o755)
+    (root / "etc/runlevels/sysinit").mkdir(parents=True)
+    (root / "etc/runlevels/sysinit/modloop").symlink_to("/etc/init.d/modloop")
     made = import_image(store, "alpine", root)
     assert made.kernel_release == "6.6.31-0-lts"
+    assert not os.path.lexists(made.root / "etc/runlevels/sysinit/modloop")
     remark = "/boot/modloop-lts: the modules of 6.6.31-0-lts unpacked into /lib/modules"
     assert remark in made.remarks
     assert (made.root / "lib/modules/6.6.31-0-lts/kernel/net/readme").read_text() == "modules"
