@@ -49,7 +49,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HeadNode]:
         for part in OWN_DIRECTORIES:
             (head.directory / part).mkdir()
             head.run("mount", "--bind", str(head.directory / part), f"/{part}")
-        head.run("useradd", "--create-home", "--shell", "/bin/sh", "--uid", str(UID), USER)
+        head.run("useradd", "--no-log-init", "--create-home", "--shell", "/bin/sh", "--uid", str(UID), USER)
         head.run(
             "netbootctl", "node", "add", "n[01-02]", "--mac", ",".join(MACS.values()), "--image", head.image
         )
