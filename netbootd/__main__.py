@@ -12,8 +12,6 @@ from netbootd.config import DEFAULT_PATH, load
 from netbootd.daemon import Daemon
 from netbootd.errors import ConfigError, NetbootdError
 
-USAGE_ERROR = 2
-
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the daemon in the foreground; exit status 0 when told to stop, else the error's own."""

@@ -1,15 +1,14 @@
 """What we tell the service manager and what it tells us. Alone imports systemd-python, which is optional.
 
-Readiness and watchdog (sd_notify), sockets it opened for us (sd_listen_fds), and the journal. Where
-systemd-python is absent the same is done here in plain Python, and without a service manager nothing
-happens: the daemon runs in a terminal as well.
+Readiness and watchdog (sd_notify), and the journal. Where systemd-python is absent the same is done here in
+plain Python, and without a service manager nothing happens: the daemon runs in a terminal as well.
 """
 
 import logging
 import os
 import socket
 import sys
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Mapping
 from typing import Any
 
 try:
@@ -19,7 +18,6 @@ except ImportError:  # also where PyPI's other project of that name is installed
     _daemon = _journal = None
 
 IDENTIFIER = "netbootd"
-LISTEN_FDS_START = 3
 SEND_PATIENCE = 1.0
 """Seconds; longer than that we don't stand still for a service manager that doesn't read."""
 
@@ -54,26 +52,6 @@ def watchdog_interval(environment: Mapping[str, str] = os.environ) -> float | No
         _log.warning("WATCHDOG_USEC=%.40r isn't a number; no watchdog", environment["WATCHDOG_USEC"])
         return None
     return microseconds / 1e6 if microseconds > 0 else None
-
-
-def listen_fds() -> dict[str, list[int]]:
-    """The descriptors that the service manager opened for us, by FileDescriptorName=; empty if none.
-
-    Asked once: the variables are taken out of the environment, so that no child mistakes them for its own.
-    The descriptors are not inherited by children.
-    """
-    if _daemon is not None:
-        try:
-            pairs = dict(_daemon.listen_fds_with_names(unset_environment=True))
-        except (OSError, ValueError) as error:
-            _log.warning("the sockets of the service manager can't be used: %s", error)
-            return {}
-    else:
-        pairs = _listen_fds(os.environ)
-    named: dict[str, list[int]] = {}
-    for fd, name in sorted(pairs.items()):
-        named.setdefault(name, []).append(fd)
-    return named
 
 
 def log_handler() -> logging.Handler:
@@ -134,18 +112,3 @@ def _send(target: str, state: str) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
         sender.settimeout(SEND_PATIENCE)
         sender.sendto(state.encode(), socket.MSG_NOSIGNAL, address)
-
-
-def _listen_fds(environment: MutableMapping[str, str]) -> dict[int, str]:
-    pid, count, names = (environment.pop(f"LISTEN_{key}", "") for key in ("PID", "FDS", "FDNAMES"))
-    if pid != str(os.getpid()) or not count.isdecimal():
-        return {}
-    fds = range(LISTEN_FDS_START, LISTEN_FDS_START + int(count))
-    try:
-        for fd in fds:
-            os.set_inheritable(fd, False)  # noqa: FBT003  it takes no keyword
-    except (OSError, OverflowError) as error:
-        _log.warning("the service manager promised %.20s sockets, but descriptor %d: %s", count, fd, error)
-        return {}
-    given = names.split(":") if names else []
-    return {fd: given[i] if i < len(given) and given[i] else "unknown" for i, fd in enumerate(fds)}

@@ -134,64 +134,6 @@ def test_there_is_no_watchdog_where_none_is_meant_for_us(way: str, environment: 
     assert service_manager.watchdog_interval(environment) is None
 
 
-# ---- listen_fds
-
-OPEN_TWO = """
-sockets = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(3)]
-for s in sockets: s.bind(("127.0.0.1", 0))
-names = [s.getsockname() for s in sockets]
-copies = [os.dup2(s.fileno(), 60 + i) for i, s in enumerate(sockets)]
-for i, fd in enumerate(copies): os.dup2(fd, 3 + i, inheritable=True)
-os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="3")
-"""
-
-
-def test_sockets_of_the_service_manager_come_by_their_names_once_and_are_not_inherited(way: str) -> None:
-    script = (
-        OPEN_TWO
-        + """
-os.environ["LISTEN_FDNAMES"] = "tftp:http:tftp"
-found = service_manager.listen_fds()
-same = [socket.socket(fileno=os.dup(3 + i)).getsockname() == names[i] for i in range(3)]
-print(json.dumps([found, same, [os.get_inheritable(fd) for fd in (3, 4, 5)],
-                  service_manager.listen_fds(), [k for k in os.environ if k.startswith("LISTEN_")]]))
-"""
-    )
-    found, same, inheritable, again, left = json.loads(in_child(way, script))
-    assert found == {"tftp": [3, 5], "http": [4]}
-    assert same == [True] * 3
-    assert inheritable == [False] * 3
-    assert again == {}
-    if way == "plain":  # libsystemd takes them out of the C environment, which os.environ is a copy of
-        assert left == []
-
-
-def test_sockets_without_names_are_called_unknown_as_systemd_does(way: str) -> None:
-    assert json.loads(in_child(way, OPEN_TWO + "print(json.dumps(service_manager.listen_fds()))")) == {
-        "unknown": [3, 4, 5]
-    }
-
-
-@pytest.mark.parametrize(
-    "variables",
-    [
-        {"LISTEN_FDS": "2", "LISTEN_PID": "1"},
-        {"LISTEN_FDS": "2"},
-        {"LISTEN_FDS": "none", "LISTEN_PID": "self"},
-        {"LISTEN_FDS": "-1", "LISTEN_PID": "self"},
-        {"LISTEN_FDS": "500", "LISTEN_PID": "self"},
-        {"LISTEN_FDS": "99999999999", "LISTEN_PID": "self"},
-    ],
-)
-def test_sockets_meant_for_another_or_not_there_are_not_taken(way: str, variables: dict[str, str]) -> None:
-    script = f"""
-os.environ.update({ {k: v for k, v in variables.items() if v != "self"} })
-if {variables.get("LISTEN_PID") == "self"}: os.environ["LISTEN_PID"] = str(os.getpid())
-print(service_manager.listen_fds())
-"""
-    assert in_child(way, script) == "{}\n"
-
-
 # ---- the journal
 
 LOG = """

@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from netbootd.images.disks.filesystems import FileSystem
 from netbootd.images.disks.partitions import Partition
 
-READ_HERE = frozenset({"ext4", "fat"})
-"""File systems that are read without the kernel's help."""
 MOUNTABLE = frozenset({"btrfs", "xfs", "f2fs", "squashfs", "erofs"})
-"""Those that the kernel has to mount."""
+"""File systems that the kernel has to mount; ext4 and fat are read here."""
 _UNREADABLE = {"LUKS": "encrypted", "LVM": "a physical volume of LVM"}
 _NO_MOUNTS = frozenset({"swap", "tmpfs", "proc", "sysfs", "nfs", "nfs4", "cifs", "none"})
 _OCTAL = re.compile(r"\\([0-7]{3})")
