@@ -157,6 +157,20 @@ def test_a_generation_that_is_gone_costs_its_nodes_no_changes(head: RootsHead) -
     assert head.shell(f"cat {head.root_of(node)}/etc/motd") == "mine\n"
 
 
+def test_changes_over_a_generation_that_was_copied_are_explained_and_can_be_kept(head: RootsHead) -> None:
+    """As a restored backup is: other inodes, so that overlayfs refuses it (ESTALE)."""
+    node = head.add(1)
+    root, generation = head.root_of(node), head.state / "images/debian/1/root"
+    head.shell(f"echo mine > {root}/etc/motd; umount {root}; cp -a {generation} {generation}.new")
+    head.shell(f"rm -r {generation}; mv {generation}.new {generation}")
+    failed = head.attempt("apply")
+    assert failed.returncode != 0
+    assert "its changes were made over another copy of" in failed.stderr and "promote" in failed.stderr
+    assert str(root) not in head.exports()
+    head.ctl("node", "reset", "n1")
+    assert head.shell(f"cat {root}/etc/motd") == "from the image\n"
+
+
 def test_a_node_that_goes_takes_no_changes_with_it_unasked(head: RootsHead) -> None:
     node = head.add(1)
     head.shell(f"echo mine > {head.root_of(node)}/etc/motd; mkdir {head.root_of(node)}/opt")
