@@ -18,7 +18,7 @@ from tests.lab.machine import KINDS
 from tests.lab.namespace import Lab
 from tests.lab.process import LabError
 
-pytestmark = [pytest.mark.boot, pytest.mark.slow, pytest.mark.needs("pamcut", "pnmcat", "runuser")]
+pytestmark = [pytest.mark.boot, pytest.mark.slow, pytest.mark.needs("pamcut", "pnmcat", "runuser", "chronyd")]
 
 JOBS = CHECKOUT / "tests" / "lab" / "jobs"
 MACS = {"n01": "52:54:00:77:00:01", "n02": "52:54:00:77:00:02"}
@@ -53,6 +53,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HeadNode]:
         head.run(
             "netbootctl", "node", "add", "n[01-02]", "--mac", ",".join(MACS.values()), "--image", head.image
         )
+        head.serve_time()
         head.start()
         for node, mac in MACS.items():
             head.machine(node, "bios", mac).power_on()
@@ -81,6 +82,12 @@ def test_its_user_finds_his_home_on_every_node(cluster: HeadNode) -> None:
     by_user(cluster, "echo mine >~/note")
     for node in MACS:
         assert by_user(cluster, f"ssh {node} 'id -u; cat note; hostname'").split() == [str(UID), "mine", node]
+
+
+def test_all_have_the_head_nodes_time(cluster: HeadNode) -> None:
+    for node in MACS:
+        said = by_user(cluster, f"ssh {node} 'chronyc -n waitsync 60 0 0 2 && chronyc -n tracking'")
+        assert re.search(r"^Reference ID .*\(10\.77\.0\.1\)$", said, re.MULTILINE), said
 
 
 def test_an_mpi_job_runs_on_both_nodes_of_the_hostfile(cluster: HeadNode) -> None:
