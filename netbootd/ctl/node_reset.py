@@ -10,7 +10,7 @@ import typer
 
 from netbootd.ctl.afterwards import bring_up_to_date
 from netbootd.ctl.head import Head, complete_nodes
-from netbootd.ctl.node_root import is_up, only_root, root_of
+from netbootd.ctl.node_root import only_root, root_of, seeming_up
 from netbootd.ctl.tables import say, size, warn
 from netbootd.errors import HostError, NetbootdError, UserError
 from netbootd.images.trees import size as size_of
@@ -111,7 +111,7 @@ def _confirm(head: Head, nodes: Sequence[Node], orphans: Sequence[str], *, yes: 
     """Ask, or refuse where nobody can be asked and a node seems to be up. Raises UserError, typer.Abort."""
     if yes:
         return
-    up = [node for node in nodes if is_up(head, node)]
+    up = seeming_up(head, nodes)
     if up and not sys.stdin.isatty():
         named = _some([node.name for node in up])
         raise UserError(

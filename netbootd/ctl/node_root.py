@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -144,11 +145,15 @@ def only_root(command: str) -> None:
         raise HostError(f"`{command}` is root's", "run it as root")
 
 
-def is_up(head: Head, node: Node) -> bool:
-    """It runs on its persistent root, as far as we know, and answers at its address."""
+def seeming_up(head: Head, nodes: Sequence[Node]) -> list[Node]:
+    """Those that run on their persistent root, as far as we know, and answer at their address. Root only."""
     with head.registry() as registry:
-        booted = registry.booted().get(node.name)
-    return booted is not None and booted.root is RootMode.PERSISTENT and echo.answers(node.address)
+        booted = registry.booted()
+    running = [
+        node for node in nodes if node.name in booted and booted[node.name].root is RootMode.PERSISTENT
+    ]
+    found = echo.answering([node.address for node in running]) if running else set()
+    return [node for node in running if node.address in found]
 
 
 # Details
@@ -156,7 +161,7 @@ def is_up(head: Head, node: Node) -> bool:
 
 def _heard(head: Head, node: Node) -> str:
     """In words that it is up, and when it was last heard of; empty where it doesn't seem to be up."""
-    if not is_up(head, node):
+    if not seeming_up(head, [node]):
         return ""
     last = max((p.last for p in events.latest(head.config.events_path) if p.mac in node.macs), default=None)
     booted = f", and booted {duration(time.time() - last)} ago" if last is not None else ""
