@@ -64,6 +64,6 @@ def _answer(door: socket.socket, identifier: int) -> IPv4Address | None:
 
 def _checksum(octets: bytes) -> int:
     """Of an even number of octets."""
-    total = sum(struct.unpack(f"!{len(octets) // 2}H", octets))
+    total: int = sum(struct.unpack(f"!{len(octets) // 2}H", octets))
     total = (total >> 16) + (total & 0xFFFF)
     return ~(total + (total >> 16)) & 0xFFFF
