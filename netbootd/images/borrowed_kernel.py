@@ -34,6 +34,9 @@ def lay(lender: Generation, root: Path) -> tuple[str, ...]:
     if config is not None and config.is_file():
         _file(config, root, f"/boot/config-{kernel.release}")
     if kernel.modules is not None:
+        modules = edit.entry(root, f"/lib/modules/{kernel.release}")
+        if modules is not None and modules.is_dir() and not modules.is_symlink():
+            shutil.rmtree(modules)  # some of them, as an installer has
         _tree(kernel.modules, root, f"/lib/modules/{kernel.release}")
     if kernel.device_trees is not None:
         _tree(kernel.device_trees, root, f"/usr/lib/modules/{kernel.release}/dtbs")

@@ -374,6 +374,12 @@ def test_a_damaged_download_is_told_by_its_checksum(store: ImageStore, root: Pat
     ("head", "what"),
     [
         (b"QFI\xfb", "a qcow2 disk image; qemu-img convert"),
+        (b"KDMV", "a VMware disk image; qemu-img convert"),
+        (b"vhdxfile", "a Hyper-V disk image; qemu-img convert"),
+        (b"conectix", "a Virtual PC disk image; qemu-img convert"),
+        (b"<<< Oracle VM VirtualBox Disk Image >>>", "a VirtualBox disk image; qemu-img convert"),
+        (b"\x3a\xff\x26\xed", "an Android sparse image; simg2img"),
+        (b"<!DOCTYPE html>\n<title>404", "a web page; what was downloaded isn't the file itself"),
         (b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive"),
         (b"PK\x03\x04", "can't be unpacked: File is not a zip file"),
         (b"!<arch>\ndebian-binary", "a Debian package"),

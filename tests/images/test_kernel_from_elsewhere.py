@@ -36,8 +36,10 @@ def test_a_system_without_a_kernel_gets_another_images(store: ImageStore, tmp_pa
     put(lender, "lib/firmware/card.bin", "firmware")
     whole = import_image(store, "debian", lender)
     bare = without_kernel(tmp_path / "bare")
+    put(bare, f"lib/modules/{RELEASE}/kernel/a_few/readme", "an installer's")
     made = import_image(store, "app", bare, kernel=whole)
     assert made.kernel_release == RELEASE
+    assert not (made.root / f"lib/modules/{RELEASE}/kernel/a_few").exists()
     assert f"the kernel {RELEASE} is that of debian@1" in made.remarks
     assert (made.root / f"lib/modules/{RELEASE}/kernel/fs/readme").read_text() == "modules"
     assert (made.root / "lib/firmware/card.bin").read_text() == "firmware"
