@@ -48,6 +48,12 @@ _OURS = frozenset({
 """What netbootd says by itself in config.txt; an image's own lines of these are left out."""
 
 
+_64_BITS = (
+    "its newest kernel has 64 bits, which a Pi 1, Zero or 2 can't start; for one of these, take kernel8.img "
+    "out (netbootctl image shell NAME)"
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Board:
     """What was found. `config_txt`, `firmware`: as in Generation; `remarks`: what is to be known of it."""
@@ -79,6 +85,8 @@ def collect(root: Path, kernel: Kernel, architecture: str, boot: Path) -> Board:
             os.link(target / theirs, target / ours)
     bits, remarks = _put_kernel(kernel.path, boot / "vmlinuz", target / "vmlinuz")
     lines = [f"arm_64bit={int(bits == 64)}"]
+    if bits == 64 and architecture != "aarch64":
+        remarks = (*remarks, _64_BITS)
     if any(name.startswith("bcm283") for name in foreign):
         lines.append("upstream_kernel=1")
     own, dropped = _own_lines(root)

@@ -60,6 +60,15 @@ def _raspberry_pi_os(root: Path) -> Kernel:
     return kernels.find(root)
 
 
+def test_a_system_of_32_bits_whose_kernel_has_64_tells_which_boards_cannot_start_it(
+    root: Path, boot: Path
+) -> None:
+    board = _collect(root, boot, _raspberry_pi_os(root), "armv7l")
+    assert board.config_txt == ("arm_64bit=1",)
+    (remark,) = board.remarks
+    assert remark.startswith("its newest kernel has 64 bits, which a Pi 1, Zero or 2 can't start")
+
+
 def test_raspberry_pi_os_has_all_on_its_boot_partition_and_the_kernel_s_trees_win(
     root: Path, boot: Path
 ) -> None:
