@@ -69,7 +69,7 @@ def build(
     plan = _plan(order)
     _check_host(plan)
     with store.staging(name) as staging, trees.explained(store.directory):
-        sources = _make(store, staging, plan, cache, progress)
+        sources, remarks = _make(store, staging, plan, cache, progress)
         progress("setting up", 0, None)
         debian.set_up(staging.root, plan.distribution.sources_file, _image_sources(staging.root, plan))
         beside = f" with {' '.join(order.packages)}" if order.packages else ""
@@ -86,6 +86,7 @@ def build(
             staging,
             origin=f"{plan.distribution.label} from {mirror}{beside}",
             progress=progress,
+            remarks=remarks,
             recipe=made.to_json(),
             note=note,
         )
@@ -156,8 +157,11 @@ def _make(
     plan: _Plan,
     cache: PackageCache | None,
     progress: Progress,
-) -> list[str]:
-    """Fill the staging root; returns where its packages came from. Raises UserError, HostError, OSError."""
+) -> tuple[list[str], tuple[str, ...]]:
+    """Fill the staging root; returns where its packages came from, and remarks.
+
+    Raises UserError, HostError, OSError.
+    """
     given = _written_keys(staging, plan.order.keyrings)
     lines = [
         apt.one_line(source)
@@ -182,27 +186,39 @@ def _make(
             if not staging.root.resolve().is_relative_to(mount)
         ),
     )
-    archives = staging.root / _ARCHIVES
-    archives.mkdir(parents=True)
-    key = ""
+    (staging.root / _ARCHIVES).mkdir(parents=True)
+    key = package_cache.key(
+        f"{distribution.suite}-{distribution.architecture}",
+        public,
+        [path.read_bytes() for keys in (*plan.keys, given) for path in keys],
+    )
     if cache is not None:
-        contents = [path.read_bytes() for keys in (*plan.keys, given) for path in keys]
-        key = package_cache.key(f"{distribution.suite}-{distribution.architecture}", public, contents)
         progress("looking through the packages kept", 0, None)
-        cache.lend(key, archives)
+        cache.lend(key, staging.root / _ARCHIVES)
     last = mmdebstrap.run(job, staging.directory / LOG_NAME, staging.lock, progress)
-    if cache is not None:
-        cache.take(key, archives)
+    remarks = () if cache is None else _kept_packages(cache, key, staging.root)
     if last is not None:
         kept = _keep_log(staging.directory / LOG_NAME, store.directory, staging.name)
         main = plan.archives[0]
         raise explanation(last, distribution.label, apt.public(main.url), main.archive.keys.remedy, str(kept))
     (staging.directory / LOG_NAME).chmod(0o644)
-    for path in (*archives.glob("*.deb"), archives / "lock", *archives.parent.glob("*.bin")):
-        path.unlink(missing_ok=True)
+    for directory, pattern in ((_ARCHIVES, "*.deb"), (_ARCHIVES, "lock"), ("var/cache/apt", "*.bin")):
+        for name in edit.matching(staging.root, f"/{directory}", pattern):
+            edit.remove(staging.root, name)
     for part in ("hooks", "keys"):
         trees.remove_tree(staging.directory / part)
-    return public
+    return public, remarks
+
+
+def _kept_packages(cache: PackageCache, key: str, root: Path) -> tuple[str, ...]:
+    """Keep them for the next build. That it can't be done is no reason not to have this one."""
+    archives = resolve(root, f"/{_ARCHIVES}")
+    try:
+        if archives is not None and archives.is_dir():
+            cache.take(key, archives)
+    except OSError as error:
+        return (f"its packages couldn't be kept for the next build: {error.strerror}",)
+    return ()
 
 
 def _written_keys(staging: Staging, keyrings: Iterable[Keyring]) -> tuple[Path, ...]:

@@ -65,6 +65,12 @@ _FAULTS: tuple[tuple[str, type[NetbootdError], str, str], ...] = (
         "check --suite and --mirror, or the sources in /etc/apt",
     ),
     (
+        r"Failed to fetch (?P<it>\S+) +40[137] ",
+        UserError,
+        "the mirror won't serve {it}",
+        "where it wants a name and a password, write them into /etc/apt/auth.conf.d/, as apt has them",
+    ),
+    (
         r"(?:E|Err).*404 .*Not Found",
         UserError,
         "the mirror lacks something of {suite}",

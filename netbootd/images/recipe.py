@@ -107,9 +107,9 @@ class Recipe:
                 architecture=_text(recipe["architecture"]),
                 mirrors=_texts(recipe["mirrors"]),
                 packages=tuple(_text(p) for p in _list(recipe["packages"])),
-                hooks=tuple(Hook(_text(h["name"]), _text(h["text"])) for h in _list(recipe["hooks"])),
+                hooks=tuple(Hook(_name(h["name"]), _text(h["text"])) for h in _list(recipe["hooks"])),
                 keyrings=tuple(
-                    Keyring(_text(k["name"]), base64.b64decode(k["base64"], validate=True))
+                    Keyring(_name(k["name"]), base64.b64decode(k["base64"], validate=True))
                     for k in _list(recipe["keyrings"])
                 ),
             )
@@ -197,6 +197,13 @@ def differences(before: Mapping[str, str], after: Mapping[str, str]) -> list[str
 
 def _texts(value: Mapping[object, object]) -> dict[str, str]:
     return {_text(key): _text(text) for key, text in value.items()}
+
+
+def _name(value: object) -> str:
+    name = _text(value)
+    if _SAFE.search(name) or name.strip("-.") != name or not name:
+        raise ValueError(f"{name[:40]!r} names no file")
+    return name
 
 
 def _list(value: object) -> list[Any]:

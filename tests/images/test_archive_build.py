@@ -19,6 +19,7 @@ from netbootd.images.build import build
 from netbootd.images.package_cache import PackageCache
 from netbootd.images.recipe import Order, Recipe, hook, keyring
 from netbootd.images.store import ImageStore
+from tests.ctl.conftest import CONFIG, NETBOOTCTL
 from tests.images import roots
 from tests.lab import archive
 from tests.lab.archive import Archive
@@ -100,11 +101,13 @@ def overlay(directory: Path) -> Iterator[Callable[[], None]]:
 
 
 def test_an_image_is_built_hooked_kept_and_built_again(tmp_path: Path, mirror: Mirror) -> None:
-    store = ImageStore(tmp_path / "images")
-    cache = PackageCache(tmp_path / "cache")
+    (tmp_path / "netbootd.toml").write_text(CONFIG.format(directory=tmp_path))
+    state = tmp_path / "state"
+    store = ImageStore(state / "images")
+    cache = PackageCache(state / "cache/apt")
     order = mirror.order(packages=("greeter",), hooks=(HOOK,))
     steps: list[str] = []
-    with overlay(tmp_path / "a node's roots") as remount:
+    with overlay(state / "a node's roots") as remount:
 
         def told(step: str, done: int, total: int | None) -> None:
             if step == "unpacking the base system" and step not in steps:
@@ -137,12 +140,24 @@ def test_an_image_is_built_hooked_kept_and_built_again(tmp_path: Path, mirror: M
         "generation.json",
         "root",
     ]
-    assert list(first.root.glob("var/cache/apt/archives/*.deb")) == []
+    assert [path.name for path in first.root.glob("var/cache/apt/**/*")] == ["archives", "partial"]
 
     # Again, from what is remembered alone: no package is fetched twice.
     del mirror.requests[:]
-    second = build(store, "golden", recipe.order, cache=cache)
-    assert second.number == 2
+    command: list[str | Path] = [
+        NETBOOTCTL,
+        "--config",
+        tmp_path / "netbootd.toml",
+        "image",
+        "rebuild",
+        "golden",
+    ]
+    done = subprocess.run([*command, "--note", "again"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "golden@2 is current" in done.stdout
+    assert "since golden@1: the same packages" in done.stdout
+    second = store.current("golden")
+    assert second is not None and second.note == "again"
     assert Recipe.from_json(second.recipe).installed == recipe.installed
     assert [request for request in mirror.requests if request.endswith(".deb")] == []
     assert (second.root / "etc/hooked").read_text() == "hooked\n"

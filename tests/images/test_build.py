@@ -165,6 +165,11 @@ def test_apts_sizes_are_octets() -> None:
             HostError,
             "too old, or this machine's clock is wrong",
         ),
+        (
+            "E: Failed to fetch https://m.example/debian/dists/bookworm/InRelease  401  Unauthorized [IP: …]",
+            UserError,
+            "the mirror won't serve https://m.example/debian/dists/bookworm/InRelease",
+        ),
         ("E: command failed: /x/.incoming-1/hooks/2/farm.sh", UserError, "the hook farm.sh failed: "),
         ("a line\nE: something quite new", HostError, "E: something quite new"),
         ("", HostError, "it said nothing"),

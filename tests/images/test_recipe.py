@@ -50,6 +50,15 @@ def test_a_hook_that_was_changed_in_the_recipe_is_not_run_as_if_it_were_the_one(
         Recipe.from_json(changed)
 
 
+@pytest.mark.parametrize("name", ["../../etc/cron.d/x", "a/b", "", "..", "a b"])
+def test_a_name_in_a_recipe_leads_nowhere_else(name: str) -> None:
+    for part in ("hooks", "keyrings"):
+        changed = RECIPE.to_json()
+        changed[part][0]["name"] = name
+        with pytest.raises(UserError, match="its recipe is damaged"):
+            Recipe.from_json(changed)
+
+
 def test_an_image_that_was_not_built_has_no_recipe() -> None:
     with pytest.raises(UserError, match="has no recipe"):
         Recipe.from_json({})
