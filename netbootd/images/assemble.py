@@ -56,13 +56,15 @@ def publish(  # noqa: PLR0913 (what a generation remembers of its making, each b
         progress("making the initrd", 0, None)
         built_in = kernels.built_in(root, kernel)
         by_itself = kernels.mounts_its_root(kernel, built_in)
-        report = initrd.build(root, kernel.release, staging.boot / "initrd", built_in=built_in)
+        older = _older(store, staging)
+        before = older / "boot" / "initrd" if older is not None else None
+        report = initrd.build(root, kernel.release, staging.boot / "initrd", built_in=built_in, older=before)
         _copy_boot_files(root, kernel, staging.boot)
         plain = plain_kernel.put(staging.boot / "vmlinuz", architecture)
         board = boards.collect(root, kernel, architecture, staging.boot)
         loaders = signed.collect(root, architecture, staging.boot)
         _make_readable(staging.boot)
-        cloned = _share(store, staging, progress)
+        cloned = _share(staging, older, progress) if older is not None else 0
         size = trees.measure(root)
     progress("bringing it to the disk", 0, None)
     return store.publish(
@@ -90,13 +92,15 @@ def publish(  # noqa: PLR0913 (what a generation remembers of its making, each b
     )
 
 
-def _share(store: ImageStore, staging: Staging, progress: Progress) -> int:
-    """Keep once what the generation before has too; how many octets the file system found by itself."""
+def _older(store: ImageStore, staging: Staging) -> Path | None:
+    """The directory of the image's newest generation so far."""
     numbers = store.numbers(staging.name)
-    if not numbers:
-        return 0
+    return store.directory / staging.name / str(numbers[-1]) if numbers else None
+
+
+def _share(staging: Staging, older: Path, progress: Progress) -> int:
+    """Keep once what the generation before has too; how many octets the file system found by itself."""
     total = trees.size(staging.root)
-    older = store.directory / staging.name / str(numbers[-1])
 
     def told(octets: int) -> None:
         progress("comparing", octets, total)

@@ -7,6 +7,7 @@ initrd can be compared. Owners are 0:0, times are 0.
 import gzip
 import stat
 import subprocess
+import zlib
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Literal
@@ -75,6 +76,16 @@ def compress(data: bytes, how: Compression) -> bytes:
         raise HostError("zstd isn't installed", "apt install zstd") from error
     except subprocess.CalledProcessError as error:
         raise HostError(f"zstd failed: {error.stderr.decode(errors='replace').strip()[:200]}") from error
+
+
+def decompress(data: bytes, how: Compression) -> bytes | None:
+    """What `compress` made of; None for what is damaged, of another kind, or where zstd is missing."""
+    try:
+        if how == "gzip":
+            return gzip.decompress(data)
+        return subprocess.run(["zstd", "-q", "-d", "-c"], input=data, capture_output=True, check=True).stdout
+    except (OSError, EOFError, zlib.error, subprocess.CalledProcessError):
+        return None
 
 
 def _record(inode: int, path: str, entry: _Entry) -> bytes:

@@ -16,7 +16,6 @@ import os
 import secrets
 import shutil
 import signal
-import stat
 import subprocess
 import sys
 import termios
@@ -30,17 +29,14 @@ from typing import Any
 import netbootd
 from netbootd.errors import HostError, UserError
 from netbootd.image import Generation
-from netbootd.images import apt, assemble, edit, entries, foreign, layered, trees
-from netbootd.images.inside import NEEDED_DIRECTORIES, NO_OVERLAY, Order
+from netbootd.images import apt, assemble, foreign, layered, trees
+from netbootd.images.guest import Guest, dress_like, without_caches
+from netbootd.images.inside import NO_OVERLAY, Order
 from netbootd.images.layered import Change
 from netbootd.images.progress import Progress, silent
 from netbootd.images.rooted import find_file
 from netbootd.images.store import ImageStore, Staging
 
-_RESOLVER = "etc/resolv.conf"
-_NO_SERVICES = "usr/sbin/policy-rc.d"
-"""Debian's way to tell its packages whether they may start services: 101 says no (invoke-rc.d(8))."""
-_POLICY = "#!/bin/sh\n# While `netbootctl image shell` is in this image, no service is started.\nexit 101\n"
 _SHELLS = ("/bin/bash", "/usr/bin/bash", "/bin/sh", "/usr/bin/sh")
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _HANDED_ON = (
@@ -100,10 +96,12 @@ class Session:
         self._store = store
         self._staging = staging
         self._home = staging.directory
-        self._guest = _Guest(base.root, self._home / "guest")
+        self._left_out = 0
+        """Octets of package lists and the like that are not published."""
+        self._guest = Guest(base.root, self._home / "guest")
         for name in ("upper", "work", "view"):
             (self._home / name).mkdir()
-        _dress_like(base.root, self._home / "upper")
+        dress_like(base.root, self._home / "upper")
         self._is_overlay = self._works(container=False, overlay=True)
         if not self._is_overlay:
             _copy_tree(base.root, staging.root)
@@ -151,6 +149,8 @@ class Session:
             raise HostError(
                 f"can't run {order.command[0]} in {self.base.label}: {said}", "nothing is published"
             )
+        if self._is_overlay:
+            self._left_out += without_caches(self._home / "upper")
         return status
 
     def changed(self) -> Changed:
@@ -176,12 +176,15 @@ class Session:
         for name in ("guest", "upper", "work", "view"):
             trees.remove_tree(self._home / name)
         recipe: Mapping[str, Any] = self.base.recipe
+        remarks = [f"changed by hand: {changed}"]
+        if self._left_out:
+            remarks.append(f"{self._left_out / 1e6:.1f} MB of package lists and caches left out")
         return assemble.publish(
             self._store,
             self._staging,
             origin=f"shell over {self.base.label}",
             progress=progress,
-            remarks=(f"changed by hand: {changed}",),
+            remarks=tuple(remarks),
             recipe={**recipe, CHANGED_BY_HAND: f"over {self.base.label}"} if recipe else None,
             note=note,
         )
@@ -257,75 +260,6 @@ class Session:
             raise HostError(f"{error.filename} is missing", "apt install util-linux") from error
 
 
-class _Guest:
-    """Files that are in the image only as long as somebody works in it."""
-
-    def __init__(self, root: Path, directory: Path) -> None:
-        self.directory = directory
-        self.files: list[str] = []
-        directory.mkdir()
-        for name, mode in NEEDED_DIRECTORIES.items():
-            there = (root / name).lstat() if os.path.lexists(root / name) else None
-            if there is None:
-                (directory / name).mkdir()
-                (directory / name).chmod(mode)
-            elif not stat.S_ISDIR(there.st_mode):
-                raise UserError(f"/{name} in the image isn't a directory", "such a system can't be worked in")
-        with suppress(OSError):
-            resolver = Path("/etc/resolv.conf").read_text(encoding="utf-8", errors="surrogateescape")
-            self._put(root, _RESOLVER, resolver, 0o644)
-        if edit.entry(root, _NO_SERVICES) is None:
-            self._put(root, _NO_SERVICES, _POLICY, 0o755)
-        _dress_like(root, directory)
-
-    def _put(self, root: Path, name: str, text: str, mode: int) -> None:
-        """Put `name` into ours, below directories that are as the image's; not where it has links."""
-        parents = list(Path(name).parents)[-2::-1]
-        if any((root / parent).is_symlink() or not (root / parent).is_dir() for parent in parents):
-            return
-        path = self.directory / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8", errors="surrogateescape")
-        path.chmod(mode)
-        for parent in reversed(parents):
-            _dress_like(root / parent, self.directory / parent)
-        self.files.append(name)
-
-    def withdraw_from(self, upper: Path) -> None:
-        """Take out what came into the upper directory unchanged, as by a chmod."""
-        for name in self.files:
-            if self._is_ours(upper, name):
-                (upper / name).unlink()
-
-    def put_into(self, root: Path, aside: Path) -> None:
-        """Put the files into a tree, and what is there in their places aside."""
-        for name in NEEDED_DIRECTORIES:
-            if (self.directory / name).is_dir():
-                shutil.copytree(self.directory / name, root / name)
-        for number, name in enumerate(self.files):
-            if os.path.lexists(root / name):
-                (root / name).rename(aside / f"aside{number}")
-            shutil.copy(self.directory / name, root / name)
-
-    def take_from(self, root: Path, aside: Path) -> None:
-        """Undo that, but for what became of them meanwhile."""
-        for number, name in enumerate(self.files):
-            before = aside / f"aside{number}"
-            if self._is_ours(root, name):
-                (root / name).unlink()
-                if os.path.lexists(before):
-                    before.rename(root / name)
-            elif os.path.lexists(before):
-                before.unlink()
-
-    def _is_ours(self, root: Path, name: str) -> bool:
-        path = edit.entry(root, name)
-        if path is None or path.is_symlink() or not path.is_file():
-            return False
-        ours = self.directory / name
-        return path.stat().st_size == ours.stat().st_size and path.read_bytes() == ours.read_bytes()
-
-
 def _check_host(base: Generation) -> None:
     if os.geteuid() != 0:
         raise HostError("only root can work in an image: its files belong to many users", "run it with sudo")
@@ -339,13 +273,6 @@ def _check_host(base: Generation) -> None:
             "change it where it came from, and import it again",
         )
     foreign.check(debian)
-
-
-def _dress_like(like: Path, path: Path) -> None:
-    """Owner, mode, times and attributes of a directory, which an overlay shows of its topmost layer."""
-    with entries.directory(like) as source, entries.directory(path) as target:
-        found = entries.lasting(entries.attributes(".", source))
-        entries.dress(".", target, os.fstat(source), found)
 
 
 def _copy_tree(source: Path, target: Path) -> None:

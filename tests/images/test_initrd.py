@@ -59,6 +59,26 @@ def test_the_same_image_gives_the_same_initrd(root: Path, tmp_path: Path) -> Non
     assert (tmp_path / "one").read_bytes() == (tmp_path / "other").read_bytes()
 
 
+@pytest.mark.parametrize("zstd", [False, True])
+def test_what_an_older_one_holds_is_not_compressed_again(root: Path, tmp_path: Path, zstd: bool) -> None:
+    if zstd:
+        with (root / f"boot/config-{RELEASE}").open("a") as file:
+            file.write("CONFIG_RD_ZSTD=y\n")
+    one, older, other = (tmp_path / name for name in ("one", "older", "other"))
+    initrd.build(root, RELEASE, one)
+    tool = "zstd" if zstd else "gzip"
+    plain = subprocess.run([tool, "-dc", one], capture_output=True, check=True).stdout
+    older.write_bytes(subprocess.run([tool, "-1"], input=plain, capture_output=True, check=True).stdout)
+    initrd.build(root, RELEASE, other, older=older)
+    assert other.read_bytes() == older.read_bytes() != one.read_bytes()
+    for damaged in (older.read_bytes()[:-9], b"", older.read_bytes() + b"more", plain):
+        older.write_bytes(damaged)
+        initrd.build(root, RELEASE, other, older=older)
+        assert other.read_bytes() == one.read_bytes()
+    initrd.build(root, RELEASE, other, older=tmp_path / "none")
+    assert other.read_bytes() == one.read_bytes()
+
+
 def test_it_is_gzip_unless_the_kernel_says_that_it_can_zstd(root: Path, tmp_path: Path) -> None:
     assert initrd.build(root, RELEASE, tmp_path / "initrd").compression == "gzip"
     config = root / f"boot/config-{RELEASE}"

@@ -208,6 +208,25 @@ def test_no_package_may_start_a_service(store: ImageStore, capfd: pytest.Capture
     assert [path.name for path in (second.root / "usr/sbin").iterdir()] == ["new"]
 
 
+def test_package_lists_and_caches_are_left_out(store: ImageStore) -> None:
+    """Each generation would have its own, of tens of megabytes."""
+    script = (
+        "mkdir -p /var/lib/apt/lists/partial /var/cache/apt/archives /etc/more; cd /var/cache/apt;"
+        "echo 1 >pkgcache.bin; echo 2 >archives/hello.deb; echo 3 >/var/lib/apt/lists/main;"
+        "ln -s /etc/motd /var/lib/apt/lists/link;"
+        "echo 4 >/etc/more/kept; echo 5 >archives/kept"
+    )
+    made = worked(store, base(store), script)
+    assert sorted(
+        str(p.relative_to(made.root)) for p in (made.root / "var").rglob("*") if not p.is_dir()
+    ) == [
+        "var/cache/apt/archives/kept",
+        "var/lib/apt/lists/link",
+    ]
+    assert (made.root / "etc/more/kept").exists() and (made.root / "etc/motd").read_text() == "welcome\n"
+    assert "0.0 MB of package lists and caches left out" in made.remarks
+
+
 def test_what_it_started_ends_with_it(store: ImageStore) -> None:
     mark = str(70_000 + os.getpid())
     worked(store, base(store), f"sleep {mark} & echo 1 >/etc/new")
