@@ -156,7 +156,7 @@ def test_the_kernel_is_given_in_a_form_that_the_loader_takes(
     root: Path, boot: Path, content: bytes, bits: int, becomes: bytes
 ) -> None:
     put(root, "boot/bcm2711-rpi-4-b.dtb", TREE)
-    board = _collect(root, boot, _kernel(root, content=content), "armv7l")
+    board = _collect(root, boot, _kernel(root, content=content), "aarch64" if bits == 64 else "armv7l")
     made = (boot / "firmware/vmlinuz").read_bytes()
     assert (gzip.decompress(made) if made[:2] == b"\x1f\x8b" else made) == becomes
     assert board.config_txt == (f"arm_64bit={int(bits == 64)}",)
