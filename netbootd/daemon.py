@@ -22,7 +22,6 @@ from netbootd.advertise import Advertiser
 from netbootd.boot import policy
 from netbootd.boot.answer import Decision, Wait
 from netbootd.boot.client import Client
-from netbootd.boot.cmdline import Exported
 from netbootd.boot.firmware import serial_of
 from netbootd.config import Config
 from netbootd.dhcp.server import DhcpServer
@@ -35,7 +34,7 @@ from netbootd.registry import Registry
 from netbootd.render import Renderer
 from netbootd.roots.layout import Roots
 from netbootd.serials import Serials
-from netbootd.shelf import HeadNode, Shelf, shown
+from netbootd.shelf import HeadNode, Shelf, exported_by, shown
 from netbootd.stage import Event, Level
 from netbootd.tftp.server import TftpServer
 from netbootd.tftp.session import How
@@ -94,13 +93,7 @@ class Daemon:
             self._head = HeadNode(
                 registry, ImageStore(self._config.images_dir), (), Roots(self._config.roots_dir)
             )
-            exported = Exported(
-                nodes_dir=self._config.nodes_dir,
-                common_dir=self._config.common_dir,
-                roots_dir=self._config.roots_dir,
-                ram_dir=self._config.ram_dir,
-                nfs_version=self._config.nfs.version,
-            )
+            exported = exported_by(self._config)
             renderer = Renderer(self._config.template_dir)
             self._serials = Serials(registry, self._events.record, time.time)
             self._shelf = Shelf(self._head, exported, renderer, self._events, time.time)

@@ -18,6 +18,7 @@ from netbootd.boot.assets import Request, locate, serial_told
 from netbootd.boot.cmdline import Exported
 from netbootd.boot.loaders import BOARD_FIRMWARE, LOADERS
 from netbootd.boot.window import BootWindow
+from netbootd.config import Config
 from netbootd.errors import HostError, NetbootdError
 from netbootd.events import EventLog
 from netbootd.image import Generation
@@ -90,6 +91,17 @@ class HeadNode:
     def has_loader(self, name: str) -> bool:
         """Whether this machine has the loader."""
         return self.loader(name) is not None
+
+
+def exported_by(config: Config) -> Exported:
+    """Where the head node's NFS server has what a node mounts, as netbootd.toml says."""
+    return Exported(
+        nodes_dir=config.nodes_dir,
+        common_dir=config.common_dir,
+        roots_dir=config.roots_dir,
+        ram_dir=config.ram_dir,
+        nfs_version=config.nfs.version,
+    )
 
 
 class Shelf:

@@ -7,6 +7,7 @@ forget.
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -32,6 +33,7 @@ from netbootd.files.change import (
 )
 from netbootd.files.tree import Action, Step
 from netbootd.files.wanted import Inputs
+from netbootd.registry import Registry
 from netbootd.render import Renderer
 from netbootd.roots.desired import Discard, MountRoot, UnmountRoot
 
@@ -106,15 +108,21 @@ def planned(
         yield undo(head.config)
         return
     with head.registry() as registry:
-        inputs = Inputs(
-            config=head.config,
-            registry=registry,
-            store=head.images,
-            networks=head.networks,
-            renderer=Renderer(head.config.template_dir),
-            unmountable=None if without_roots else frozenset(),
-        )
+        inputs = inputs_of(head, registry)
+        if without_roots:
+            inputs = replace(inputs, unmountable=None)
         yield plan_roots(inputs) if only_roots else plan(inputs)
+
+
+def inputs_of(head: Head, registry: Registry) -> Inputs:
+    """What all that is applied is made from."""
+    return Inputs(
+        config=head.config,
+        registry=registry,
+        store=head.images,
+        networks=head.networks,
+        renderer=Renderer(head.config.template_dir),
+    )
 
 
 def applied(head: Head, done: str) -> None:

@@ -10,10 +10,10 @@ from typing import Annotated, Any
 import typer
 
 from netbootd.boot.answer import NotFound
-from netbootd.boot.cmdline import Exported
 from netbootd.boot.firmware.raspberrypi_files import own_variables
 from netbootd.boot.visit import BootVariables, Visit, kernel_of
 from netbootd.config import Config
+from netbootd.ctl.apply import inputs_of
 from netbootd.ctl.explained import variables
 from netbootd.ctl.head import Head, complete_nodes
 from netbootd.ctl.options import Json
@@ -26,8 +26,7 @@ from netbootd.files.tree import Directory, Entry, File, Link
 from netbootd.files.trees import Trees
 from netbootd.files.wanted import Inputs, wanted, what_is_known
 from netbootd.node import Node, host_name
-from netbootd.render import Renderer
-from netbootd.shelf import HeadNode
+from netbootd.shelf import HeadNode, exported_by
 from netbootd.variables import given
 
 app = typer.Typer(no_args_is_help=True, help="What nodes' files and boot scripts are made from.")
@@ -67,14 +66,7 @@ class _Site:
 
     def boot(self, node: Node) -> BootVariables | NotFound:
         """What its boot scripts are given."""
-        exported = Exported(
-            nodes_dir=self.config.nodes_dir,
-            common_dir=self.config.common_dir,
-            roots_dir=self.config.roots_dir,
-            ram_dir=self.config.ram_dir,
-            nfs_version=self.config.nfs.version,
-        )
-        visit = Visit(parts=(), peer=node.address, view=self.view, exported=exported)
+        visit = Visit(parts=(), peer=node.address, view=self.view, exported=exported_by(self.config))
         found = kernel_of(visit, node)
         return found if isinstance(found, NotFound) else BootVariables(**found)  # type: ignore[arg-type]
 
@@ -100,13 +92,7 @@ class _Site:
 @contextmanager
 def _site(head: Head) -> Iterator[_Site]:
     with head.registry() as registry:
-        inputs = Inputs(
-            config=head.config,
-            registry=registry,
-            store=head.images,
-            networks=head.networks,
-            renderer=Renderer(head.config.template_dir),
-        )
+        inputs = inputs_of(head, registry)
         view = HeadNode(registry, head.images, head.networks, head.roots)
         yield _Site(inputs, view, what_is_known(inputs).trees)
 

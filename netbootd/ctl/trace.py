@@ -8,7 +8,6 @@ from typing import Any
 from netbootd.boot.answer import Denied, File, NotFound, Rendered
 from netbootd.boot.assets import Request, locate
 from netbootd.boot.client import from_dhcp
-from netbootd.boot.cmdline import Exported
 from netbootd.boot.policy import decide
 from netbootd.config import Config
 from netbootd.dhcp import options
@@ -20,7 +19,7 @@ from netbootd.dhcp.wire import Message, fit
 from netbootd.network import Network
 from netbootd.node import Node
 from netbootd.render import Renderer
-from netbootd.shelf import HeadNode
+from netbootd.shelf import HeadNode, exported_by
 
 Step = dict[str, Any]
 """One step, as JSON can hold it; `kind` is dhcp, file, rendered or nothing."""
@@ -60,14 +59,7 @@ class Trace:
 
     def file(self, path: str, peer: IPv4Address) -> tuple[Step, bytes | Path | None]:
         """What `path` yields for the client at `peer`, as a step and as octets or the file that has them."""
-        exported = Exported(
-            nodes_dir=self.config.nodes_dir,
-            common_dir=self.config.common_dir,
-            roots_dir=self.config.roots_dir,
-            ram_dir=self.config.ram_dir,
-            nfs_version=self.config.nfs.version,
-        )
-        found = locate(Request(path=path, peer=peer), self.view, exported)
+        found = locate(Request(path=path, peer=peer), self.view, exported_by(self.config))
         match found:
             case File(root=root, name=name):
                 file = root / name
