@@ -72,7 +72,7 @@ clean:
 PREFIX ?= /usr/local
 # What a head node needs while it runs, beside chrony (or another time server that is there) and an NFS server:
 # nfs-kernel-server, or nfs-ganesha where the kernel has none; NFS_SERVER="nfs-ganesha nfs-ganesha-vfs" settles it.
-RUNTIME_PACKAGES := python3-venv ipxe openssh-client mmdebstrap zstd xz-utils bzip2
+RUNTIME_PACKAGES := python3-venv ipxe openssh-client mmdebstrap zstd xz-utils bzip2 squashfs-tools
 INSTALL          := DESTDIR='$(DESTDIR)' PREFIX='$(PREFIX)' PYTHON='$(PYTHON)' NFS_SERVER='$(NFS_SERVER)' \
                     PACKAGES='$(RUNTIME_PACKAGES)' sh units/install.sh
 

@@ -1,6 +1,7 @@
 """netbootctl doctor: it finds what a newcomer gets wrong, and says what mends it."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -287,3 +288,17 @@ def rival(lab: Lab, where: Any, interface: str, *more: str) -> Process:
     )  # fmt: skip
     process.wait_for("sockets bound exclusively to interface")
     return process
+
+
+@pytest.mark.needs("mksquashfs")
+def test_a_node_in_memory_needs_mksquashfs_and_others_do_not(patient: Patient) -> None:
+    mksquashfs = shutil.which("mksquashfs")
+    assert mksquashfs is not None
+    # In the lab's mounts alone: there is no such program.
+    patient.lab.run(["mount", "--bind", "/dev/null", mksquashfs])
+    patient.run("node", "add", "n01", "--mac", "52:54:00:00:00:01")
+    assert patient.wrong("commands") == []
+    patient.run("node", "set", "n01", "--root", "ram")
+    assert patient.wrong("commands") == [
+        ("mksquashfs isn't installed; `node set --root ram` needs it", "apt-get install squashfs-tools")
+    ]

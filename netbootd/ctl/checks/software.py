@@ -10,6 +10,8 @@ from netbootd.ctl.checks.finding import Context, Finding, ok, warning, wrong
 from netbootd.ctl.checks.ports import owners_of
 from netbootd.ctl.services import INSTALL_GANESHA, START_GANESHA
 from netbootd.events import offers
+from netbootd.images import ram
+from netbootd.node import RootMode
 
 NFS_PORT = 2049
 RPCBIND_PORT = 111
@@ -43,13 +45,17 @@ def nfs_server(context: Context) -> list[Finding]:
     return found or [ok(f"the {'kernel' if kernel else 'NFS-Ganesha'} server runs")]
 
 
-def commands(_: Context) -> list[Finding]:
+def commands(context: Context) -> list[Finding]:
     """Commands without which some of netbootctl fails."""
+    with context.head.registry() as registry:
+        in_memory = any(node.root is RootMode.RAM for node in registry.nodes())
     wanted = {"ssh-keygen": ("openssh-client", "node add"), "mmdebstrap": ("mmdebstrap", "image build")}
+    if in_memory:
+        wanted["mksquashfs"] = (ram.PACKAGE, "node set --root ram")
     found = []
     for command, (package, what) in wanted.items():
         if shutil.which(command) is None:
-            level = wrong if command == "ssh-keygen" else warning
+            level = warning if command == "mmdebstrap" else wrong
             found.append(level(f"{command} isn't installed; `{what}` needs it", f"apt-get install {package}"))
     return found
 
