@@ -203,12 +203,12 @@ def _check(path: Path, config: Config) -> None:
         # The service that applies by itself may write to no home and no /srv.
         raise _Unfit("isn't there, and can't be made from here", "netbootctl apply at a terminal makes it")
     if not has_handles(there):
-        kind = _file_system(real) or "a file system"
+        kind = file_system(real) or "a file system"
         raise _Unfit(f"lies on {kind}, which can't be exported", "ext4, xfs and btrfs can")
 
 
 def _check_here(path: Path) -> None:
-    if _ELSEWHERE.fullmatch(kind := _file_system(path)):
+    if _ELSEWHERE.fullmatch(kind := file_system(path)):
         raise _Unfit(f"lies on another machine ({kind})", "only that machine can serve it")
 
 
@@ -226,7 +226,7 @@ def has_handles(path: Path) -> bool:
     return done == 0 or ctypes.get_errno() != errno.EOPNOTSUPP
 
 
-def _file_system(path: Path) -> str:
+def file_system(path: Path) -> str:
     """The type of the file system that `path` lies on, by its name alone; empty where that isn't known."""
     found, depth = "", -1
     try:

@@ -12,7 +12,9 @@ cost each mount and each reload; see `generation_clients`.
 What this protects from, and what not: NFS with AUTH_SYS believes addresses, so whoever can take a node's
 address on the wire can read what that node reads. And a client that forges file handles can reach what
 lies beside an export on the same file system; the kernel's server is told to check that (subtree_check),
-NFS-Ganesha can't. Give the state directory a file system of its own where nodes aren't trusted.
+NFS-Ganesha can't, nor the kernel's where nodes may write: files that are renamed while they are open
+couldn't stand it. There root is nobody at least. Give the state directory a file system of its own where
+nodes aren't trusted, and what they write to another.
 """
 
 import hashlib
