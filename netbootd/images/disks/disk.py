@@ -50,13 +50,13 @@ def fill(source: Source, reading: Reading, staging: Staging, progress: Progress)
 def _extract(source: Source, reading: Reading, staging: Staging, progress: Progress) -> dict[str, Any]:
     """Have extract.py read the image, as often as it has to; returns what it said at its end."""
     ours, theirs = socket.socketpair()
-    where = "in-place" if source.in_place else "copy"
+    where, packed = ("in-place", "0") if source.in_place else ("copy", str(source.size))
     with (
         ours,
         theirs,
         shut_in(
             "netbootd.images.disks.extract",
-            [str(staging.directory), str(theirs.fileno()), where],
+            [str(staging.directory), str(theirs.fileno()), where, packed],
             staging,
             stdin=subprocess.DEVNULL,
             inherited=(theirs.fileno(),),

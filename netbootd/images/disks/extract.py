@@ -1,12 +1,13 @@
 """Taking the files out of a disk image: a program of its own, which can't reach anything else.
 
-    python -m netbootd.images.disks.extract DIRECTORY SOCKET copy|in-place     as root
+    python -m netbootd.images.disks.extract DIRECTORY SOCKET copy|in-place PACKED     as root
 
 It makes DIRECTORY its / (chroot) before it reads the first octet. The image comes over SOCKET, as a file
 descriptor to read from to its end, one for each pass; where another pass is needed it says {"again": OFFSET}
 and waits for the next. What partition N holds comes to lie in parts/N/tree, with owners, modes, times, hard
 links, holes, device nodes and extended attributes. A file system that only the kernel can read is copied to
-parts/N/image, unless it is in place: then whoever called mounts it where it lies.
+parts/N/image, unless it is in place: then whoever called mounts it where it lies. PACKED is how many octets
+the image has as it is packed, 0 where it isn't.
 
 Its last words are those of unpack.py, with "parts", a list of what each partition is, and "replayed", how
 many of them had not been unmounted: what their journals say was laid over them.
@@ -35,13 +36,16 @@ _MEMORY = 3 << 30
 """Octets of address space: a disk of a million files takes one."""
 _CHUNK = 1 << 20
 _MOST_PARTS = 128
+_HARMLESS = 64 << 30
+"""Octets that any image may unpack to: the largest cards that are sold are often nearly empty."""
+_MOST_TIMES = 1000
 
 
 def main() -> int:
     """Read the image, and leave what its partitions hold in parts/; returns the exit status."""
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
     os.umask(0o077)
-    directory, number, where = sys.argv[1:]
+    directory, number, where, packed = sys.argv[1:]
     for name in ("cp437", "utf-16-le"):  # not to be found after chroot
         codecs.lookup(name)
     try:
@@ -49,7 +53,7 @@ def main() -> int:
             os.chroot(directory)
             os.chdir("/")
             disk = _Disk(in_place=where == "in-place")
-            _read(disk.elevator, passes, seekable=where == "in-place")
+            _read(disk.elevator, passes, int(packed), seekable=where == "in-place")
             lost = disk.finish()
     except DiskError as error:
         return say(2, refused=error.message, hint=error.hint)
@@ -64,19 +68,31 @@ def main() -> int:
     return say(0, parts=parts, attributes=lost, acls=0, replayed=disk.replayed)
 
 
-def _read(elevator: Elevator, passes: socket.socket, *, seekable: bool) -> None:
+def _read(elevator: Elevator, passes: socket.socket, packed: int, *, seekable: bool) -> None:
     """Feed what comes, as many times as it takes."""
     while True:
         _, descriptors, _, _ = socket.recv_fds(passes, 1, 1)
         if not descriptors:
             raise DiskError("it could not be read to its end")
+        unpacked = 0
         with os.fdopen(descriptors[0], "rb", buffering=0) as stream:
             while chunk := stream.read(_CHUNK):
+                unpacked += len(chunk)
+                if is_bomb(unpacked, packed):
+                    raise DiskError(
+                        f"it unpacks to more than {_MOST_TIMES} times its size: a decompression bomb?",
+                        "if it is a disk that is nearly empty, unpack it, and import that",
+                    )
                 elevator.feed(chunk)
         again = elevator.rewind(seekable=seekable)
         if again is None:
             return
         print(json.dumps({"again": again}), flush=True)  # noqa: T201 - to whoever called it
+
+
+def is_bomb(unpacked: int, packed: int) -> bool:
+    """Whether no disk that somebody uses is packed so small: it would be read for days, to no end. Pure."""
+    return packed > 0 and unpacked > _HARMLESS and unpacked > packed * _MOST_TIMES
 
 
 class _Disk:

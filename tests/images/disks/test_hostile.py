@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from netbootd.images.disks import ext4, fat, filesystems, journal, partitions
 from netbootd.images.disks.elevator import DiskError, Elevator
 from netbootd.images.disks.ext4_reader import Ext4
+from netbootd.images.disks.extract import is_bomb
 from netbootd.images.disks.fat import Fat
 from netbootd.images.disks.partitions import Partition
 from netbootd.images.disks.parts import Part, mounts
@@ -293,6 +294,21 @@ def test_a_fat_that_was_changed_is_read_or_refused(
 
 
 @pytest.mark.needs("mkfs.ext4", "mkfs.vfat")
+@pytest.mark.parametrize(
+    ("unpacked", "packed", "bomb"),
+    [
+        (64 << 30, 1, False),
+        (65 << 30, 8 << 20, True),
+        (65 << 30, 80 << 20, False),
+        (8 << 40, 8 << 30, True),
+        (8 << 40, 0, False),
+    ],
+    ids=["small enough", "a bomb", "a card nearly empty", "a larger bomb", "not packed"],
+)
+def test_a_bomb_is_known_by_how_much_more_it_becomes(unpacked: int, packed: int, bomb: bool) -> None:
+    assert is_bomb(unpacked, packed) is bomb
+
+
 def test_what_is_cut_short_anywhere_is_refused(an_ext4: bytes, an_ext2: bytes, a_fat: bytes) -> None:
     reads: list[tuple[Callable[[bytes], object], bytes]] = [
         (read_ext, an_ext4), (read_ext, an_ext2), (read_fat, a_fat)
