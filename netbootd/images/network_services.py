@@ -56,7 +56,8 @@ def interface_patterns(root: Path) -> list[str]:
 def netifrc(root: Path) -> list[str]:
     """Gentoo's net.eth0 would ask DHCP again and end the root at shutdown: node-init brings the card up.
 
-    A service that needs `net` must find it started: the loopback device's says that it provides it.
+    A service that needs `net` must find one that provides it: the loopback device's is told to, and it alone,
+    since whatever provides `net` is started before all that needs it (seen with OpenRC 0.45's rc-depend).
     """
     links = [
         link
@@ -68,15 +69,13 @@ def netifrc(root: Path) -> list[str]:
         return []
     for link in links:
         edit.remove(root, link)
-    name = "/etc/rc.conf"
+    name, text = "/etc/rc.conf", edit.read(root, "/etc/rc.conf") or ""
+    provider = "loopback" if edit.entry(root, "/etc/init.d/loopback") is not None else "net_lo"
     edit.write(
-        root, name, f"{edit.read(root, name) or ''}\n# netbootd: node-init brings the card up.\n{_PROVIDES}\n"
+        root, name, f'{text}\n# netbootd: node-init brings the card up.\nrc_{provider}_provide="net"\n'
     )
     names = ", ".join(sorted({link.rpartition("/")[2] for link in links}))
-    return [f"{names} switched off, net is taken for granted ({name}): node-init brings the card up"]
-
-
-_PROVIDES = 'rc_provide="net"'
+    return [f"{names} switched off, net is there without it ({name}): node-init brings the card up"]
 
 
 def wicked(root: Path) -> list[str]:

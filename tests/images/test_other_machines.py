@@ -172,8 +172,16 @@ def test_gentoos_net_eth0_is_switched_off_and_net_taken_for_granted(tmp_path: Pa
     assert os.path.lexists(root / "etc/runlevels/boot/net.lo")
     assert not os.path.lexists(root / "etc/runlevels/default/net.eth0")
     assert (root / "etc/rc.conf").read_text().splitlines()[0] == 'rc_parallel="NO"'
-    assert 'rc_provide="net"' in (root / "etc/rc.conf").read_text().splitlines()
+    assert 'rc_net_lo_provide="net"' in (root / "etc/rc.conf").read_text().splitlines()
     assert network_services.netifrc(root) == []
+
+
+def test_the_loopback_service_provides_net_where_there_is_one(tmp_path: Path) -> None:
+    root = openrc(tmp_path)
+    put(root, "etc/init.d/loopback", "#!/sbin/openrc-run\n", 0o755)
+    (root / "etc/runlevels/default/net.eth0").symlink_to("/etc/init.d/net.lo")
+    network_services.netifrc(root)
+    assert 'rc_loopback_provide="net"' in (root / "etc/rc.conf").read_text().splitlines()
 
 
 def test_wicked_knows_a_card_of_the_root(tmp_path: Path) -> None:
