@@ -165,6 +165,35 @@ def test_a_kernel_of_which_nothing_is_known_is_used_with_a_word(root: Path, tmp_
     )
 
 
+@pytest.mark.parametrize(
+    ("options", "squashfs", "lacks"),
+    [
+        ("SQUASHFS SQUASHFS_ZLIB SQUASHFS_XZ SQUASHFS_ZSTD BLK_DEV_LOOP", "zstd", ""),
+        ("SQUASHFS SQUASHFS_ZLIB SQUASHFS_XZ BLK_DEV_LOOP", "xz", ""),
+        ("SQUASHFS BLK_DEV_LOOP", "gzip", ""),
+        ("SQUASHFS SQUASHFS_ZSTD", "", "has no loop"),
+        ("", "", "has no squashfs and no loop"),
+    ],
+)
+def test_whether_a_node_can_keep_the_image_in_memory_is_known_and_how_it_is_packed(
+    root: Path, tmp_path: Path, options: str, squashfs: str, lacks: str
+) -> None:
+    built_in = frozenset(("NFS_FS", "OVERLAY_FS", *options.split()))
+    report = initrd.build(root, RELEASE, tmp_path / "initrd", built_in=built_in)
+    assert report.squashfs == squashfs
+    said = [remark for remark in report.remarks if remark.startswith("no root mode ram: ")]
+    assert len(said) == bool(lacks)
+    assert all(lacks in remark for remark in said)
+
+
+def test_modules_serve_as_well_as_what_is_built_in(root: Path, tmp_path: Path) -> None:
+    for path in ("fs/squashfs/squashfs", "drivers/block/loop"):
+        put_module(root, f"kernel/{path}")
+    report = initrd.build(root, RELEASE, tmp_path / "initrd")
+    assert report.squashfs
+    assert {"squashfs", "loop"} <= set(report.modules)
+
+
 def test_a_kernel_with_everything_built_in_needs_no_modules(tmp_path: Path) -> None:
     report = initrd.build(small_root(tmp_path / "root"), RELEASE, tmp_path / "initrd")
     assert report.modules == ()

@@ -123,6 +123,17 @@ def test_what_busybox_lacks_comes_from_the_images_other_programs(tmp_path: Path)
     assert "usr/bin/switch_root" not in found.links
 
 
+def test_bash_comes_along_where_nothing_else_fetches(tmp_path: Path) -> None:
+    plain = with_tools(without_busybox(tmp_path / "plain"), "bash")
+    found = programs.collect(plain)
+    assert "usr/bin/bash" in found.files
+    assert found.reports
+    where = unpack(found, tmp_path / "initrd")
+    assert (where / "usr/bin/bash").read_bytes() == (plain / "usr/bin/bash").read_bytes()
+    with_busybox = with_tools(small_root(tmp_path / "small"), "bash")
+    assert "usr/bin/bash" not in programs.collect(with_busybox).files
+
+
 def test_a_missing_library_is_named_with_its_user(tmp_path: Path) -> None:
     root = small_root(tmp_path)
     libc = next(path for path in root.rglob("libc.so.6"))
