@@ -9,9 +9,9 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 
 
-def did_you_mean(word: str, known: Iterable[str], otherwise: str = "") -> str:
-    """A hint for a word that isn't known: the one that it nearly is, else `otherwise`."""
-    close = get_close_matches(word, list(known), 1)
+def did_you_mean(word: str, known: Iterable[str], otherwise: str = "", likeness: float = 0.6) -> str:
+    """A hint for a word that isn't known: the one that it nearly is, from `likeness` on, else `otherwise`."""
+    close = get_close_matches(word, list(known), 1, likeness)
     return f"did you mean {close[0]}?" if close else otherwise
 
 

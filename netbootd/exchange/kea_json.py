@@ -104,17 +104,17 @@ def _value(tokens: _Tokens, depth: int) -> Element:
         raise FileError(f"{token.place}: more than {DEEPEST} braces deep")
     match token:
         case _Token(kind="mark", text="{"):
-            return Element(_members(tokens, depth), token.place)
+            return Element(_members(tokens, depth, token.place), token.place)
         case _Token(kind="mark", text="["):
-            return Element(_elements(tokens, depth), token.place)
+            return Element(_elements(tokens, depth, token.place), token.place)
         case _Token(kind="text" | "word"):
             return Element(_plain(token), token.place)
     raise FileError(f"{token.place}: a value has to stand before {token.text[:40]}")
 
 
-def _members(tokens: _Tokens, depth: int) -> dict[str, Element]:
+def _members(tokens: _Tokens, depth: int, opened: Place) -> dict[str, Element]:
     found: dict[str, Element] = {}
-    while not _closes(tokens, "}"):
+    while not _closes(tokens, "}", opened):
         if tokens.next.kind != "text":
             raise FileError(f"{tokens.next.place}: {tokens.next.text[:40]} isn't a name in quotation marks")
         name = tokens.take()
@@ -123,26 +123,29 @@ def _members(tokens: _Tokens, depth: int) -> dict[str, Element]:
         if key in found:
             raise FileError(f"{name.place}: {key[:40]!r} stands in line {found[key].place.line} already")
         found[key] = _value(tokens, depth + 1)
-        _separates(tokens, "}")
+        _separates(tokens, "}", opened)
     tokens.take()
     return found
 
 
-def _elements(tokens: _Tokens, depth: int) -> list[Element]:
+def _elements(tokens: _Tokens, depth: int, opened: Place) -> list[Element]:
     found: list[Element] = []
-    while not _closes(tokens, "]"):
+    while not _closes(tokens, "]", opened):
         found.append(_value(tokens, depth + 1))
-        _separates(tokens, "]")
+        _separates(tokens, "]", opened)
     tokens.take()
     return found
 
 
-def _closes(tokens: _Tokens, mark: str) -> bool:
-    return tokens.next.kind == "mark" and tokens.next.text == mark
+def _closes(tokens: _Tokens, end: str, opened: Place) -> bool:
+    """Whether `end` comes next. Raises FileError, for what was opened, where nothing does."""
+    if not tokens.next.kind:
+        raise FileError(f"{opened}: nothing closes this {'{' if end == '}' else '['}")
+    return tokens.next.kind == "mark" and tokens.next.text == end
 
 
-def _separates(tokens: _Tokens, end: str) -> None:
-    if not _closes(tokens, end):
+def _separates(tokens: _Tokens, end: str, opened: Place) -> None:
+    if not _closes(tokens, end, opened):
         tokens.expect("," + end)
 
 

@@ -19,11 +19,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from netbootd.errors import HostError, UserError
+from netbootd.errors import HostError, UserError, did_you_mean
 from netbootd.files.disk import LARGEST_FILE
 from netbootd.files.tree import Directory, Entry, File, Link, Tree, directory, parents, with_directories
 from netbootd.render import Renderer, packaged_templates
 
+NODE = "node"
+TOPS = frozenset({"boot", "nfs", NODE})
+"""What template_dir has at its top."""
+VERY_LIKE = 0.85
+"""How like a name has to be to one of ours to be taken for a slip."""
 COMMON = "common"
 EACH = "each"
 PROFILES = "profiles"
@@ -132,8 +137,11 @@ def made(source: Source, renderer: Renderer, variables: Mapping[str, object]) ->
 
 
 def strays(template_dir: Path, profiles: Sequence[str]) -> list[str]:
-    """A warning for each thing of the admin's under node/ that is laid over no node."""
-    warnings = []
+    """A warning for each thing of the admin's under node/ that is laid over no node, and for slips of names.
+
+    What else lies in template_dir may be there for templates that include it.
+    """
+    warnings = list(_misspelt(template_dir))
     top = template_dir / "node"
     for path in (*_below(top), *_below(top / PROFILES)):
         if path.name.startswith(".") or path.name.endswith(_BACKUPS):
@@ -147,6 +155,19 @@ def strays(template_dir: Path, profiles: Sequence[str]) -> list[str]:
                 f"{path} is on no node: there is no profile {path.name!r}; `netbootctl profile set` makes one"
             )
     return warnings
+
+
+def _misspelt(template_dir: Path) -> Iterator[str]:
+    for path in _below(template_dir):
+        if path.name not in TOPS and (meant := did_you_mean(path.name.lower(), TOPS, likeness=VERY_LIKE)):
+            yield f"{path} is used by nothing; {meant}"
+    packaged = packaged_templates()
+    for top in ("boot", "nfs"):
+        known = [str(file.relative_to(packaged)) for file in (packaged / top).rglob("*") if file.is_file()]
+        for name in sorted(str(file.relative_to(template_dir)) for file in (template_dir / top).rglob("*")):
+            kept = name in known or name.endswith(_BACKUPS) or (template_dir / name).is_dir()
+            if not kept and (meant := did_you_mean(name, known, likeness=VERY_LIKE)):
+                yield f"{template_dir / name} is used by nothing; {meant}"
 
 
 def _below(directory: Path) -> list[Path]:

@@ -168,7 +168,8 @@ def test_two_reservations_of_one_name_and_address_are_one_node() -> None:
 
 
 BROKEN = {
-    "an open object": ('{"Dhcp4": {\n"subnet4": [\n', ":2: a value has to stand before the end of the file"),
+    "an open object": ('{"Dhcp4": {\n"subnet4": [\n', ":2: nothing closes this ["),
+    "an object without end": ('{"Dhcp4": {\n', ":1: nothing closes this {"),
     "a bracket for a brace": ('{"Dhcp4": {\n"subnet4": [ } } }', ":2: a value has to stand before }"),
     "no comma": ('{"Dhcp4": {"subnet4": []\n"loggers": []}}', ":2: , or } has to stand before"),
     "no colon": ('{"Dhcp4" {}}', ":1: : has to stand before {"),

@@ -210,6 +210,19 @@ def test_a_node_more_writes_no_other_nodes_files_nor_its_profiles(head: Head) ->
     assert trees == {"common", "nodes/n3"}
 
 
+def test_a_slip_in_a_template_s_path_is_told(head: Head) -> None:
+    for name in ("nodes/each/etc/motd", "boot/boot.ipxe.j2", "boot/ipxe/macros.j2", "boot/ipxe/boot.ipxe.j2~",
+                 "nfs/exports", "lib/macros.j2"):  # fmt: skip
+        (head.templates / name).parent.mkdir(parents=True, exist_ok=True)
+        (head.templates / name).write_text("x")
+    told = [warning for warning in head.apply().warnings if "is used by nothing" in warning]
+    assert told == [
+        f"{head.templates}/nodes is used by nothing; did you mean node?",
+        f"{head.templates}/boot/boot.ipxe.j2 is used by nothing; did you mean boot/ipxe/boot.ipxe.j2?",
+        f"{head.templates}/nfs/exports is used by nothing; did you mean nfs/exports.j2?",
+    ]
+
+
 def test_what_lies_beside_the_trees_is_told(head: Head) -> None:
     head.add(1)
     head.registry.put_profile(Profile(name="gpu"))
