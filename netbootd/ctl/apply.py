@@ -25,11 +25,14 @@ from netbootd.files.change import (
     ChangeFile,
     ChangeTree,
     MakeKey,
+    MakeLogin,
+    MakeShared,
     PackFiles,
     PackRoot,
     Plan,
     Reload,
     RemoveKey,
+    Restart,
 )
 from netbootd.files.tree import Action, Step
 from netbootd.files.wanted import Inputs
@@ -173,7 +176,9 @@ def _summary(changes: Sequence[Change], how: str = "applied") -> str:
         return "nothing to apply: node files, exports and the head node's own files are up to date"
     counts = Counter(kind for change in changes if (kind := _kind(change)))
     words = [f"{count} {one if count == 1 else many}" for (one, many), count in counts.items()]
-    words += [str(change.path) for change in changes if isinstance(change, ChangeFile)]
+    words += [str(change.path) for change in changes if isinstance(change, ChangeFile | MakeShared)]
+    words += [f"{change.user.name}'s SSH key" for change in changes if isinstance(change, MakeLogin)]
+    words += ["chronyd told" for change in changes if isinstance(change, Restart)]
     words += ["NFS server told" for change in changes if isinstance(change, Reload)]
     return f"{how}: {', '.join(dict.fromkeys(words))}"
 

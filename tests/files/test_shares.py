@@ -99,7 +99,8 @@ def test_all_nodes_get_the_user_his_home_and_the_shared_directory(site: Site) ->
     assert "make    /srv/shared" in shown and "make    /home/alice/.ssh" in shown
     assert site.lab.run(["ls", "-A", "/home/alice/.ssh", "/srv"], check=False).stdout.strip() == "/srv:"
 
-    site.netbootctl("apply")
+    applied = site.netbootctl("apply")
+    assert all(each in applied for each in ("/srv/shared, ", "alice's SSH key"))
     assert site.rendered("accounts") == [
         ["group", "alice", gid],
         ["user", "alice", "1234", gid, "/home/alice", "/bin/sh"],
