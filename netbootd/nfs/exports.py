@@ -190,6 +190,6 @@ def _needed(node: Node, generations: Generations, nodes_dir: Path, common_dir: P
         needed.append(generations.booted[node.name])
     if node.root is RootMode.OVERLAY and node.image and node.image in generations.current:
         needed.append(generations.current[node.image])
-    if node.root is not RootMode.RAM:  # it gets its files with the image, and mounts nothing
+    if node.root is not RootMode.RAM:  # it fetches its files over HTTP
         needed += [nodes_dir / node.name, common_dir]
     return needed
