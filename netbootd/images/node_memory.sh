@@ -126,7 +126,7 @@ fetch() { # PATH FILE: by whatever tool there is; sets written, or why and advic
     send '' "$tool" "$1" >&4 2>"$work/complaint" &
     worker=$!
     seconds=0 idle=0 written=0 last=''
-    while kill -0 "$worker" 2>/dev/null; do
+    while is_running "$worker"; do
         tick
         read -r now _ </proc/uptime
         [ "${now%.*}" != "$last" ] || continue
@@ -145,6 +145,10 @@ fetch() { # PATH FILE: by whatever tool there is; sets written, or why and advic
     explain_failure
     return 1
 }
+
+is_running() { # PROCESS: not yet ended; one that nobody has waited for is still there, as a zombie
+    read -r _ _ state _ <"/proc/$1/stat" && [ "$state" != Z ]
+} 2>/dev/null
 
 count_written() { # sets written, to the octets that have come through descriptor 4
     while read -r key amount; do
