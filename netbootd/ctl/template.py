@@ -2,8 +2,7 @@
 
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,90 +10,27 @@ import typer
 
 from netbootd.boot.answer import NotFound
 from netbootd.boot.firmware.raspberrypi_files import own_variables
-from netbootd.boot.visit import BootVariables, Visit, kernel_of
-from netbootd.config import Config
-from netbootd.ctl.apply import inputs_of
 from netbootd.ctl.explained import variables
 from netbootd.ctl.head import Head, complete_nodes
 from netbootd.ctl.options import Json
+from netbootd.ctl.site import Site, site_of
 from netbootd.ctl.tables import aside, listing, print_json
 from netbootd.errors import UserError
 from netbootd.files import exporting
 from netbootd.files.cluster import Member, node_variables
-from netbootd.files.templates import COMMON, EACH, PROFILES, Source, Sources, laid, made, sources
+from netbootd.files.templates import COMMON, EACH, PROFILES, Source, sources
 from netbootd.files.tree import Directory, Entry, File, Link
-from netbootd.files.trees import Trees
-from netbootd.files.wanted import Inputs, wanted, what_is_known
-from netbootd.node import Node, host_name
-from netbootd.shelf import HeadNode, exported_by
-from netbootd.variables import given
 
 app = typer.Typer(no_args_is_help=True, help="What nodes' files and boot scripts are made from.")
 
 OURS = "netbootd itself"
 LONGEST_VALUE = 60
 """Characters that people see of a variable's value; --json has all."""
-PI = "boot/raspberrypi/"
 
 ForNode = Annotated[
     str | None,
     typer.Option("--node", metavar="NODE", autocompletion=complete_nodes, help="As this node gets it."),
 ]
-
-
-@dataclass(frozen=True, slots=True)
-class _Site:
-    """All that a template can be rendered with."""
-
-    inputs: Inputs
-    view: HeadNode
-    trees: Trees
-
-    @property
-    def config(self) -> Config:
-        return self.inputs.config
-
-    def nfs(self) -> tuple[str, exporting.Variables]:
-        """The NFS server's template, and what it is given. Raises UserError for what can't be exported."""
-        name = exporting.template(self.config.nfs.server)
-        return name, exporting.variables(self.inputs, wanted(self.inputs).exports)
-
-    def node(self, name: str) -> tuple[Node, Member]:
-        """A node, as boot scripts and as node files know it. Raises UserError."""
-        node = self.view.registry.node(host_name(name))
-        return node, next(member for member in self.trees.cluster.nodes if member.name == node.name)
-
-    def boot(self, node: Node) -> BootVariables | NotFound:
-        """What its boot scripts are given."""
-        visit = Visit(parts=(), peer=node.address, view=self.view, exported=exported_by(self.config))
-        found = kernel_of(visit, node)
-        return found if isinstance(found, NotFound) else BootVariables(**found)  # type: ignore[arg-type]
-
-    def sources(self, member: Member) -> Sources:
-        """What all of a node's files are made from, the common ones included."""
-        return laid(self.trees.common_sources(), self.trees.sources_of(member))
-
-    def made(self, source: Source, member: Member | None) -> tuple[Source, Entry | None]:
-        """What a node gets by `source`. Nothing of its own leaves the common file where that is."""
-        entry = made(source, self.trees.renderer, self._given(source, member))
-        common = next((each for each in source.overrides if each.tree == COMMON), None)
-        if entry is None and source.tree != COMMON and common is not None:
-            return common, made(common, self.trees.renderer, self._given(common, member))
-        return source, entry
-
-    def _given(self, source: Source, member: Member | None) -> Mapping[str, object]:
-        cluster = self.trees.cluster
-        if source.tree == COMMON or member is None:
-            return given(cluster)
-        return given(node_variables(cluster, member))
-
-
-@contextmanager
-def _site(head: Head) -> Iterator[_Site]:
-    with head.registry() as registry:
-        inputs = inputs_of(head, registry)
-        view = HeadNode(registry, head.images, head.networks, head.roots)
-        yield _Site(inputs, view, what_is_known(inputs).trees)
 
 
 @app.command("vars")
@@ -104,7 +40,7 @@ def vars_(
     as_json: Json = False,
 ) -> None:
     """Show what templates are given for a node: each variable, its value, what it means."""
-    with _site(Head.of(ctx)) as site:
+    with site_of(Head.of(ctx)) as site:
         node, member = site.node(name)
         boot = site.boot(node)
         groups: list[tuple[str, object]] = [
@@ -126,7 +62,7 @@ def vars_(
 @app.command("list")
 def list_(ctx: typer.Context, node: ForNode = None, as_json: Json = False) -> None:
     """Show every path, the file that it is made from, and what that stands in for."""
-    with _site(Head.of(ctx)) as site:
+    with site_of(Head.of(ctx)) as site:
         if node is not None:
             columns = {"path": "path", "what": "what", "from": "from", "overrides": "instead of"}
             member = site.node(node)[1]
@@ -150,7 +86,7 @@ def show(
     as_json: Json = False,
 ) -> None:
     """Render a file as a node gets it; where it came from is said on standard error."""
-    with _site(Head.of(ctx)) as site:
+    with site_of(Head.of(ctx)) as site:
         if path in site.trees.renderer.names("boot"):
             record, content = _boot_script(site, path, node)
         elif path in site.trees.renderer.names("nfs"):
@@ -166,7 +102,7 @@ def show(
     return None
 
 
-def _node_file(site: _Site, path: str, name: str | None) -> tuple[dict[str, Any], bytes]:
+def _node_file(site: Site, path: str, name: str | None) -> tuple[dict[str, Any], bytes]:
     if name is None:
         found, member = site.trees.common_sources(), None
     else:
@@ -185,31 +121,28 @@ def _node_file(site: _Site, path: str, name: str | None) -> tuple[dict[str, Any]
     return record, b""
 
 
-def _boot_script(site: _Site, name: str, node_name: str | None) -> tuple[dict[str, Any], bytes]:
+def _boot_script(site: Site, name: str, node_name: str | None) -> tuple[dict[str, Any], bytes]:
     if node_name is None:
         raise UserError(f"{name} is made for a node", "add --node NODE")
-    node, _ = site.node(node_name)
-    boot = site.boot(node)
+    boot = site.boot(site.node(node_name)[0])
     if isinstance(boot, NotFound):
         raise UserError(boot.reason)
-    more = given(own_variables(node, boot.generation)) if name.startswith(PI) else {}
-    text = site.trees.renderer.render(name, **given(boot), **more)
-    return _head_record(site, name), text.encode()
+    return _head_record(site, name), site.boot_script(name, boot).encode()
 
 
-def _exports(site: _Site, name: str) -> tuple[dict[str, Any], bytes]:
+def _exports(site: Site, name: str) -> tuple[dict[str, Any], bytes]:
     used, variables_ = site.nfs()
     if name != used:
         raise UserError(f"{name} isn't used", f"[nfs] server is {site.config.nfs.server!r}, made from {used}")
     return _head_record(site, name), exporting.rendered(site.inputs, variables_)
 
 
-def _head_record(site: _Site, name: str) -> dict[str, Any]:
+def _head_record(site: Site, name: str) -> dict[str, Any]:
     first, *rest = map(str, site.trees.renderer.files(name))
     return {"path": name, "what": "text", "from": first, "overrides": rest}
 
 
-def _gotten(site: _Site, path: str, source: Source, member: Member) -> dict[str, Any]:
+def _gotten(site: Site, path: str, source: Source, member: Member) -> dict[str, Any]:
     try:
         source, entry = site.made(source, member)
         what = _what(entry)
@@ -242,7 +175,7 @@ def _what(entry: Entry | None) -> str:
             return "nothing: it renders empty"
 
 
-def _of_nodes(site: _Site) -> Iterator[dict[str, Any]]:
+def _of_nodes(site: Site) -> Iterator[dict[str, Any]]:
     """Each source of node files; what overrides it, on some nodes or on all."""
     config, parents = site.config, site.trees.parents
     trees = [COMMON, EACH, *(f"{PROFILES}/{name}" for name in parents)]
@@ -269,7 +202,7 @@ def _is_more_exact(tree: str, than: str, parents: Mapping[str, str | None]) -> b
     return False
 
 
-def _of_head(site: _Site) -> Iterator[dict[str, Any]]:
+def _of_head(site: Site) -> Iterator[dict[str, Any]]:
     """The templates that aren't laid over nodes."""
     for tree in ("boot", "nfs"):
         for name in site.trees.renderer.names(tree):

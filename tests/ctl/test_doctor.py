@@ -14,6 +14,7 @@ from netbootd.stage import Event, Stage
 from tests.ctl.conftest import CONFIG, MACS, NETBOOTCTL, Head
 from tests.lab.namespace import BRIDGE, Lab
 from tests.lab.process import Process
+from tests.simulate import images
 
 NETBOOTD = NETBOOTCTL.with_name("netbootd")
 
@@ -93,6 +94,24 @@ def test_what_is_wrong_with_the_interface(
 ) -> None:
     patient.lab.ip(*commands)
     assert any(w.startswith(what) and m == mend for w, m in patient.wrong("interface"))
+
+
+def test_a_template_that_cannot_be_rendered_is_told_with_its_line(patient: Patient) -> None:
+    directory = patient.config.parent
+    images.make(directory / "state", "pc", "x86_64")
+    patient.run("node", "add", "n01", "--mac", MACS[0], "--image", "pc")
+    assert [f for f in patient.findings("--quick") if f["check"] == "templates"] == [], "none of one's own"
+    for name in ("boot/ipxe/boot.ipxe.j2", "node/each/etc/who.j2"):
+        (directory / "templates" / name).parent.mkdir(parents=True)
+        (directory / "templates" / name).write_text("#!ipxe\n{{ node.nam }}\n")
+    ((what, _),) = patient.wrong("templates")
+    assert f"{directory}/templates/boot/ipxe/boot.ipxe.j2, line 2: a node has no 'nam'; did you mean" in what
+    ((what, mend),) = patient.wrong("apply")
+    assert f"{directory}/templates/node/each/etc/who.j2, line 2" in what
+    assert mend == "mend it, then netbootctl apply"
+    (directory / "templates/boot/ipxe/boot.ipxe.j2").write_text("#!ipxe\necho {{ node.name }}\n")
+    (fine,) = [f for f in patient.findings("--quick") if f["check"] == "templates"]
+    assert (fine["level"], fine["what"]) == ("ok", "boot/ipxe/boot.ipxe.j2 can be rendered")
 
 
 def test_a_cable_that_is_not_in_is_noticed(patient: Patient) -> None:

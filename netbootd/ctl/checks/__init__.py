@@ -8,6 +8,7 @@ from netbootd.ctl.checks.rivals import rivals
 from netbootd.ctl.checks.roots import roots
 from netbootd.ctl.checks.software import commands, loaders, nfs_server
 from netbootd.ctl.checks.state import applied, clock, daemon, directory, images, keys, nodes, proxied
+from netbootd.ctl.checks.templates import boot_templates
 from netbootd.ctl.checks.wires import forwarding, interfaces, relays
 
 CHECKS: dict[str, Check] = {
@@ -24,6 +25,7 @@ CHECKS: dict[str, Check] = {
     "images": images,
     "nodes": nodes,
     "roots": roots,
+    "templates": boot_templates,
     "proxy": proxied,
     "keys": keys,
     "cluster": cluster,

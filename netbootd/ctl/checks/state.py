@@ -125,14 +125,16 @@ def applied(context: Context) -> list[Finding]:
         return [note("what `apply` would do can be seen by root only")]
     try:
         with planned(context.head) as plan:
-            changes = plan.changes
+            changes, faults = plan.changes, plan.faults
     except ConfigError:
         return [note("can't be looked at before netbootd.toml is mended")]
     except NetbootdError as error:
         return [wrong(f"apply can't work: {error.message}", error.hint or "netbootctl apply")]
+    found = [wrong(fault, "mend it, then netbootctl apply") for fault in faults]
     if changes:
-        return [wrong(f"not up to date: {len(changes)} changes (exports, node files)", "netbootctl apply")]
-    return [ok("exports and node files are up to date")]
+        text = f"not up to date: {len(changes)} changes (exports, node files)"
+        found.append(wrong(text, "netbootctl apply"))
+    return found or [ok("exports and node files are up to date")]
 
 
 def keys(context: Context) -> list[Finding]:
