@@ -77,11 +77,9 @@ prepare() {
 }
 
 prepare_quietly() {
-    # Another initrd has left a /run that must be kept; without one it is a directory of the read-only image.
-    if [ "$place" = initrd ] || ! mkdir /run/netbootd; then
-        mount -n -t tmpfs -o nosuid,nodev,mode=0755 tmpfs /run
-        mkdir /run/netbootd
-    fi
+    # Another initrd has left a /run that must be kept; without one it is a directory of the image.
+    is_mounted /run || mount -n -t tmpfs -o nosuid,nodev,mode=0755 tmpfs /run
+    mkdir /run/netbootd
     # Without this the kernel drops all but ten messages of ours in five seconds.
     echo on >/proc/sys/kernel/printk_devkmsg
     # If this script or the image's init dies, the machine shall start again rather than stand still.
@@ -98,6 +96,13 @@ prepare_quietly() {
     new=$work/root
     mkdir "$new"
 } 2>/dev/null
+
+is_mounted() { # DIRECTORY
+    while read -r _ where _; do
+        [ "$where" != "$1" ] || return 0
+    done </proc/mounts
+    return 1
+}
 
 read_command_line() {
     node='' mac='' ip='' gw='' server='' root='' image='' files='' common='' nfs='4.2' http='' init=''

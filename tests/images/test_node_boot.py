@@ -72,10 +72,10 @@ KERNELS_PART = f"""#!/bin/sh
 mount -t proc proc /proc; mount -t sysfs sysfs /sys; mount -t devtmpfs dev /dev
 . /lib/netbootd/drivers.sh
 while load_drivers; do :; done
-load nfs nfsv3 overlay
+load nfs nfsv3 nfsv4 overlay
 ip link set eth0 up; ip address add 10.77.0.10/24 dev eth0; sleep 1
 mkdir /new
-mount -i -t nfs -o ro,vers=3,proto=tcp,nolock,addr={HEAD.ip},mountaddr={HEAD.ip} {HEAD.ip}:"$IMAGE" /new
+mount -i -t nfs -o $ACCESS,vers=3,proto=tcp,nolock,addr={HEAD.ip},mountaddr={HEAD.ip} {HEAD.ip}:"$IMAGE" /new
 umount /dev /sys /proc
 exec switch_root /new /{NODE_INIT_PATH} as the kernel calls it
 """
@@ -346,11 +346,17 @@ def test_a_card_on_usb_is_found_and_missing_node_files_leave_a_node_with_its_nam
     assert "node files 10.77.0.1:/nowhere can't be mounted: not exported" in node.output()
 
 
-def test_as_init_of_a_read_only_root_it_does_the_same(head: Lab, house: House, tmp_path: Path) -> None:
+@pytest.mark.parametrize("root", ["overlay", "persistent"])
+def test_as_init_of_a_root_that_the_kernel_mounted_it_does_the_same(
+    head: Lab, house: House, tmp_path: Path, root: str
+) -> None:
     node = Node(head, VIRTIO, house)
+    image, access = (house.image, "ro") if root == "overlay" else (house.persistent, "rw")
+    node.given |= {"root": root, "image": str(image)}
     # The kernel unpacks archives one after the other: this one's /init takes the place of node-init.
     first = Archive()
-    first.file("init", KERNELS_PART.replace('"$IMAGE"', str(house.image)).encode(), 0o755)
+    script = KERNELS_PART.replace('"$IMAGE"', str(image)).replace("$ACCESS", access)
+    first.file("init", script.encode(), 0o755)
     node.initrd = tmp_path / "initrd"
     node.initrd.write_bytes(
         house.initrd.read_bytes() + bytes(-house.initrd.stat().st_size % 4) + first.to_bytes()
@@ -358,8 +364,9 @@ def test_as_init_of_a_read_only_root_it_does_the_same(head: Lab, house: House, t
     node.more = f"init=/{NODE_INIT_PATH}"
     facts = node.facts()
     assert facts["host"] == "n01 n01"
-    assert "/ overlay" in facts["mounts"]
-    assert "nfs" not in facts["mounts"]
+    assert f"/ {'overlay' if root == 'overlay' else 'nfs4'} " in facts["mounts"]
+    assert "/run tmpfs" in facts["mounts"]
+    assert facts["mounts"].count("nfs") == (1 if root == "overlay" else 2)  # /srv/shared is one
     assert "old-root" not in facts["mounts"]
     assert facts["arguments"] == "as the kernel calls it"
 
