@@ -1,6 +1,7 @@
 """A shell in an image: published only when it ends well, and nothing of it is left anywhere else."""
 
 import os
+import platform
 import re
 import shutil
 import stat
@@ -14,12 +15,13 @@ import pytest
 
 from netbootd.errors import HostError, UserError
 from netbootd.image import Generation
-from netbootd.images import foreign, shell
+from netbootd.images import foreign, shell, trees
 from netbootd.images.importer import import_image
 from netbootd.images.shell import Changed, opened
 from netbootd.images.store import ImageStore
 from tests.images.roots import put, small_root
 from tests.images.test_layered import picture
+from tests.lab import arm
 
 pytestmark = [
     pytest.mark.as_root("it mounts, and an image's files belong to many users"),
@@ -83,10 +85,9 @@ def without_nspawn(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _nothing_stays_mounted() -> Iterator[None]:
-    before = Path("/proc/self/mountinfo").read_text()
+def _nothing_stays_mounted(published: Path, tmp_path: Path) -> Iterator[None]:
     yield
-    assert Path("/proc/self/mountinfo").read_text() == before
+    assert trees.mounts_under(published) == trees.mounts_under(tmp_path) == []
 
 
 def base(store: ImageStore) -> Generation:
@@ -332,3 +333,24 @@ def test_foreign_architectures_say_what_they_need(images: Path, monkeypatch: pyt
     with pytest.raises(HostError, match="for pdp11, which nothing here can run"), opened(store, first):
         pass
     assert store.numbers("golden") == [1]
+
+
+@pytest.mark.slow
+def test_an_image_for_another_architecture_is_worked_in_through_qemu(
+    store: ImageStore, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Debian's busybox for arm64 alone: it needs no library."""
+    if platform.machine() == "aarch64" or not foreign.runs("arm64"):
+        pytest.skip("needs qemu-user-static, registered with binfmt_misc")
+    arm.fetch(tmp_path, "arm64", "busybox-static")
+    busybox = next(path for path in tmp_path.rglob("bin/busybox") if path.is_file())
+    with store.staging("arm") as staging:
+        put(staging.root, "bin/busybox", busybox.read_bytes(), 0o755)
+        for name in ("sh", "uname", "head", "rm"):
+            (staging.root / "bin" / name).symlink_to("busybox")
+        put(staging.root, "etc/motd", "welcome\n")
+        first = store.publish(staging, replace(base(store), architecture="aarch64"))
+    assert said(store, first, capfd, "uname -m; head -n 1 /etc/resolv.conf").splitlines()[0] == "aarch64"
+    with opened(store, first) as session:
+        assert session.run(["sh", "-c", "rm /etc/motd; uname -m >/etc/machine"]) == 0
+        assert session.changed() == Changed(added=1, removed=1)
