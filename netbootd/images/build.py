@@ -246,18 +246,25 @@ def _written_hooks(staging: Staging, order: Order) -> tuple[Path, ...]:
 
 
 def _image_sources(root: Path, plan: _Plan) -> list[Source]:
-    """The image's own sources, with the keyrings as they lie in the image; those given go into it too."""
-    given = []
-    for keyring in plan.order.keyrings:
-        name = f"/etc/apt/keyrings/{keyring.name}.gpg"
-        path = edit.place(root, name)
-        path.write_bytes(keyring.content)
-        path.chmod(0o644)
-        given.append(name)
+    """The image's own sources, with the keyrings as they lie in the image.
+
+    Keyrings that were given get into it, but for archives whose own package brought the same one.
+    """
+    given = {f"/etc/apt/keyrings/{keyring.name}.gpg": keyring.content for keyring in plan.order.keyrings}
     sources: list[Source] = []
-    for archive in plan.archives:
-        own = next((file for file in archive.archive.keys.files if resolve(root, file) is not None), None)
-        sources += archive.sources(" ".join(filter(None, (own, *given))))
+    for used_archive in plan.archives:
+        found = [(file, resolve(root, file)) for file in used_archive.archive.keys.files]
+        own = next(((file, path) for file, path in found if path is not None and path.is_file()), None)
+        names = [own[0]] if own else []
+        if own is None or own[1].read_bytes() not in given.values():
+            names += given
+        sources += used_archive.sources(" ".join(names))
+    for name, content in given.items():
+        if any(name in source.signed_by for source in sources):
+            edit.remove(root, name)
+            with edit.place(root, name).open("xb") as file:
+                file.write(content)
+                os.fchmod(file.fileno(), 0o644)
     return sources
 
 

@@ -7,8 +7,8 @@ installs like any other. What goes wrong is told in one line, and leaves nothing
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -82,22 +82,25 @@ def nothing_left(store: ImageStore, name: str) -> None:
 
 
 @contextmanager
-def overlay(directory: Path) -> Iterator[Callable[[], None]]:
-    """A root as persistent nodes have it, and how it is unmounted and mounted anew."""
-    for part in ("lower", "upper", "work", "root"):
-        (directory / part).mkdir(parents=True)
-    paths = "lowerdir=lower,upperdir=upper,workdir=work,index=on"
-    mount = ["mount", "-t", "overlay", "-o", paths, "overlay", "root"]
-
-    def remount() -> None:
-        subprocess.run(["umount", "root"], cwd=directory, check=True)
-        subprocess.run(mount, cwd=directory, check=True)
-
-    subprocess.run(mount, cwd=directory, check=True)
+def mounted(directory: Path) -> Iterator[None]:
+    """A file system of its own there, as a persistent node's root is."""
+    directory.mkdir(parents=True)
+    subprocess.run(["mount", "-t", "tmpfs", "tmpfs", directory], check=True)
     try:
-        yield remount
+        yield
     finally:
-        subprocess.run(["umount", "root"], cwd=directory, check=True)
+        subprocess.run(["umount", directory], check=True)
+
+
+def mounts_of_builders(images: Path) -> str:
+    """What the processes that work below `images` have mounted."""
+    found = ""
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            words = (process / "cmdline").read_bytes().split(b"\0")
+            if words[0].endswith(b"perl") and any(bytes(images) in word for word in words):
+                found += (process / "mountinfo").read_text()
+    return found
 
 
 def test_an_image_is_built_hooked_kept_and_built_again(tmp_path: Path, mirror: Mirror) -> None:
@@ -107,14 +110,19 @@ def test_an_image_is_built_hooked_kept_and_built_again(tmp_path: Path, mirror: M
     cache = PackageCache(state / "cache/apt")
     order = mirror.order(packages=("greeter",), hooks=(HOOK,))
     steps: list[str] = []
-    with overlay(state / "a node's roots") as remount:
+    seen: list[str] = []
 
-        def told(step: str, done: int, total: int | None) -> None:
-            if step == "unpacking the base system" and step not in steps:
-                remount()  # a mount that lived on in the build's namespace would keep it busy
-            steps.append(step)
+    def told(step: str, done: int, total: int | None) -> None:
+        steps.append(step)
+        if step == "unpacking the base system":
+            seen.extend((mounts_of_builders(store.directory), Path("/proc/self/mountinfo").read_text()))
 
+    with mounted(state / "roots" / "a node's"):
         first = build(store, "golden", order, note="the first", cache=cache, progress=told)
+    # A root that stayed mounted in the build's namespace would be busy when the node's is mounted anew.
+    there, here = seen
+    assert f"{state}/roots/" in here
+    assert there and f"{state}/roots/" not in there
     assert "running render.sh" in steps
     assert (first.root / "etc/hooked").read_text() == "hooked\n"
     assert (first.root / "usr/bin/greet").is_file()

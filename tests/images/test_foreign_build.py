@@ -97,8 +97,9 @@ def test_raspberry_pi_os_is_built_from_two_archives_by_their_keys(
     assert (made.root / "etc/arm").read_text() == "armhf\n"
     assert (made.boot / "firmware/start.elf").read_bytes() == b"firmware"
     sources = (made.root / "etc/apt/sources.list.d/raspi.sources").read_text()
-    assert "Signed-By: /usr/share/keyrings/raspbian-archive-keyring.gpg" in sources
-    assert "Signed-By: /usr/share/keyrings/raspberrypi-archive-keyring.pgp" in sources
+    assert "Signed-By: /usr/share/keyrings/raspbian-archive-keyring.gpg\n" in sources
+    assert "Signed-By: /usr/share/keyrings/raspberrypi-archive-keyring.pgp\n" in sources
+    assert list(made.root.glob("etc/apt/keyrings/*")) == [], "each archive's own package has brought its keys"
     named = replace(order, mirrors={"raspbian": raspbian_url, "raspberrypi": own_url})
     assert Recipe.from_json(made.recipe).order == named
     assert list(made.root.glob("usr/bin/qemu-*")) == []
