@@ -1,6 +1,8 @@
 """What hinders a system from being the root of many nodes: each thing is found, mended and told."""
 
 import os
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,7 @@ import pytest
 from netbootd.images import NODE_INIT_PATH, mend, node_init, services
 from netbootd.images.debian import MASKED
 from tests.images.roots import put, small_root
+from tests.images.test_layered import picture
 
 pytestmark = pytest.mark.as_root("what is mended in an image is given to root")
 
@@ -19,6 +22,23 @@ def root(tmp_path: Path) -> Path:
     (made / "etc/hostname").unlink()
     put(made, "usr/sbin/sshd", b"", 0o755)
     return made
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_written_in_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a shell or a promoted node changed shares its other files with an older generation."""
+    real = mend.mend
+
+    def watched(root: Path) -> tuple[str, ...]:
+        older = tmp_path.with_name(f"{tmp_path.name}-older")
+        shutil.rmtree(older, ignore_errors=True)
+        subprocess.run(["cp", "-al", root, older], check=True)
+        before = picture(older)
+        found = real(root)
+        assert picture(older) == before
+        return found
+
+    monkeypatch.setattr(mend, "mend", watched)
 
 
 def names_in(directory: Path) -> list[str]:
