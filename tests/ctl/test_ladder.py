@@ -149,6 +149,17 @@ def test_every_command_of_the_listing_is_there(head: Head) -> None:
     assert "--install-completion" in listed
 
 
+@pytest.mark.net
+def test_a_disk_that_is_mounted_read_only_is_named(head: Head) -> None:
+    head.well("node", "add", "n01", "--mac", MACS[0])
+    state = head.directory / "state"
+    script = f'mount --bind {state} {state} && mount -o remount,bind,ro {state} && exec "$@"'
+    words = ["unshare", "--mount", "sh", "-c", script, "sh", *head.command("node", "list")]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stderr.count("\n")) == (4, 1)
+    assert f"{state}/registry is mounted read-only: mount it read-write" in done.stderr
+
+
 @pytest.mark.parametrize(
     "words", [["node", "list"], ["status"], ["why", "n01"], ["apply"], ["doctor", "--quick"]]
 )
