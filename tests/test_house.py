@@ -94,6 +94,7 @@ PURE = {
     "netbootd.images.apt",
     "netbootd.images.build_log",
     "netbootd.images.openpgp",
+    "netbootd.images.progress",
     "netbootd.images.recipe",
     *(f"netbootd.images.suites.{name}" for name in ("choose", "debian", "distribution", "raspios", "ubuntu")),
     "netbootd.images.cards",
