@@ -15,7 +15,17 @@ from netbootd.ctl.progress import shown
 from netbootd.ctl.tables import card, duration, print_json, say, size
 from netbootd.errors import UserError
 from netbootd.image import Generation, parse_label
-from netbootd.images.recipe import Hook, Keyring, Order, Recipe, differences, hook, hooks, keyring
+from netbootd.images.recipe import (
+    CHANGED_BY_HAND,
+    Hook,
+    Keyring,
+    Order,
+    Recipe,
+    differences,
+    hook,
+    hooks,
+    keyring,
+)
 from netbootd.images.trees import explained
 
 if TYPE_CHECKING:
@@ -43,7 +53,19 @@ def build(  # noqa: PLR0913 (the command's options, each by its name)
     *,
     suite: Annotated[
         str,
-        typer.Option("--suite", metavar="SUITE", help="bookworm, trixie, jammy, noble, raspios-bookworm …"),
+        typer.Option(
+            "--suite",
+            metavar="SUITE",
+            help="bookworm, trixie, jammy, noble, raspios-bookworm …",
+            autocompletion=lambda: [
+                "bookworm",
+                "trixie",
+                "jammy",
+                "noble",
+                "raspios-bookworm",
+                "raspios-trixie",
+            ],
+        ),
     ] = "bookworm",
     mirror: Mirror = None,
     package: Annotated[
@@ -64,7 +86,13 @@ def build(  # noqa: PLR0913 (the command's options, each by its name)
         ),
     ] = None,
     architecture: Annotated[
-        str, typer.Option("--architecture", metavar="A", help="Of the nodes, as arm64; else this machine's.")
+        str,
+        typer.Option(
+            "--architecture",
+            metavar="A",
+            help="Of the nodes; else this machine's. Another's programs run by qemu-user.",
+            autocompletion=lambda: ["amd64", "arm64", "armhf"],
+        ),
     ] = "",
     keyring_file: KeyringFiles = None,
     note: Note = "",
@@ -102,6 +130,8 @@ def rebuild(
     head = Head.of(ctx)
     before = _built(head, *parse_label(name))
     recipe = _recipe(before)
+    if by_hand := before.recipe.get(CHANGED_BY_HAND):
+        warn(f"{before.label} was changed by hand ({by_hand}): what was changed then is in no recipe")
     order = replace(recipe.order, mirrors={**recipe.order.mirrors, **_mirrors(mirror or [])})
     if keyring_file:
         order = replace(order, keyrings=tuple(_keyring(path) for path in keyring_file))
