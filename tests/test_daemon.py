@@ -246,6 +246,17 @@ def test_a_second_daemon_on_the_same_state_is_refused(lab: Lab, tmp_path: Path) 
     again.wait_for("serving 10.77.0.0/24")
 
 
+@pytest.mark.as_root("what was left belongs to many users")
+def test_what_an_interrupted_import_left_is_gone_soon_after_the_start(lab: Lab, tmp_path: Path) -> None:
+    left = tmp_path / "state/images/.incoming-0123abcd"
+    (left / "root/etc").mkdir(parents=True)
+    (left / "root/etc/passwd").write_text("half")
+    daemon = _start(lab, _configure(tmp_path))
+    daemon.wait_for("was left by a command that was interrupted: removed")
+    assert not left.exists()
+    assert daemon.stop() == 0
+
+
 def test_sighup_changes_nothing_and_sigint_ends_it_cleanly(lab: Lab, tmp_path: Path) -> None:
     daemon = _start(lab, _configure(tmp_path))
     daemon.signal(signal.SIGHUP)

@@ -12,7 +12,7 @@ import typer
 from netbootd.ctl import image_made
 from netbootd.ctl.head import Head, complete_images
 from netbootd.ctl.progress import shown
-from netbootd.ctl.tables import card, duration, print_json, say, size
+from netbootd.ctl.tables import card, duration, print_json, say, size, warn
 from netbootd.errors import UserError
 from netbootd.image import Generation, parse_label
 from netbootd.images.recipe import (

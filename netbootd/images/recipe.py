@@ -13,6 +13,8 @@ from typing import Any
 from netbootd.errors import UserError
 from netbootd.images import openpgp
 
+CHANGED_BY_HAND = "changed_by_hand"
+"""The key in a recipe that says, in words, that the image isn't what the recipe alone would make of it."""
 LARGEST_HOOK = 64 << 10
 LARGEST_KEYRING = 256 << 10
 _MOST_HOOKS = 8

@@ -34,6 +34,7 @@ from netbootd.images.guest import Guest, dress_like, without_caches
 from netbootd.images.inside import NO_OVERLAY, Order
 from netbootd.images.layered import Change
 from netbootd.images.progress import Progress, silent
+from netbootd.images.recipe import CHANGED_BY_HAND
 from netbootd.images.rooted import find_file
 from netbootd.images.store import ImageStore, Staging
 
@@ -56,8 +57,6 @@ _CONTAINED = (
 _OPTIONS = "redirect_dir=off,metacopy=off,index=off"
 _PROBED = 57
 """A status that nothing else ends with."""
-CHANGED_BY_HAND = "changed_by_hand"
-"""The key in a recipe that says that the image isn't what the recipe alone would make of it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from netbootd.errors import HostError
 from netbootd.image import Generation
 from netbootd.images import assemble, edit, layered
 from netbootd.images.progress import Progress, silent
-from netbootd.images.shell import CHANGED_BY_HAND
+from netbootd.images.recipe import CHANGED_BY_HAND
 from netbootd.images.store import ImageStore
 from netbootd.images.trees import explained
 from netbootd.roots import accounts, links

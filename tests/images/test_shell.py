@@ -15,8 +15,9 @@ import pytest
 
 from netbootd.errors import HostError, UserError
 from netbootd.image import Generation
-from netbootd.images import foreign, shell, trees
+from netbootd.images import foreign, trees
 from netbootd.images.importer import import_image
+from netbootd.images.recipe import CHANGED_BY_HAND
 from netbootd.images.shell import Changed, opened
 from netbootd.images.store import ImageStore
 from tests.images.roots import put, small_root
@@ -248,7 +249,7 @@ def test_the_recipe_of_a_built_image_stays_and_is_marked(
 ) -> None:
     first = replace(base(store), recipe={"suite": "bookworm"})
     second = worked(store, first, "echo 1 >/etc/new")
-    assert second.recipe == {"suite": "bookworm", shell.CHANGED_BY_HAND: "over golden@1"}
+    assert second.recipe == {"suite": "bookworm", CHANGED_BY_HAND: "over golden@1"}
     again = store.generation("golden", 2)
     assert again is not None and again.recipe == second.recipe
 
