@@ -27,6 +27,8 @@ NAME = "root.squashfs"
 SUM = f"{NAME}.sum"
 PACKAGE = "squashfs-tools"
 LOOK_EVERY = 0.5
+_MEMORY = "128M"
+"""Of a head node that may be a board; and with more, all is read long before it is packed."""
 _LEVELS = {"zstd": ("-Xcompression-level", "9")}
 _WITHOUT = ("boot/*", "boot/.[!.]*")
 """What a node in memory has no use for: the kernels and loaders that it was booted by."""
@@ -67,7 +69,13 @@ def _squash(generation: Generation, target: int, progress: Progress) -> None:
     made = int(datetime.fromisoformat(generation.created).timestamp())
     command = ["nice", "-n", "10", "mksquashfs", str(generation.root), f"/proc/self/fd/{target}"]
     command += ["-noappend", "-no-progress", "-quiet", "-exit-on-error", "-xattrs", "-mkfs-time", str(made)]
-    command += ["-comp", generation.squashfs or "gzip", *_LEVELS.get(generation.squashfs, ())]
+    command += [
+        "-mem",
+        _MEMORY,
+        "-comp",
+        generation.squashfs or "gzip",
+        *_LEVELS.get(generation.squashfs, ()),
+    ]
     command += ["-wildcards", "-e", *_WITHOUT]
     with program(
         command, PACKAGE, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, inherited=(target,)
