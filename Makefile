@@ -13,7 +13,7 @@ TEST_PACKAGES := $(LAB_PACKAGES) busybox udhcpc klibc-utils isc-dhcp-client isc-
                  nfs-kernel-server dnsmasq-base isc-dhcp-server kea-dhcp4-server nftables iptables tshark binutils kmod shellcheck \
                  libsystemd-dev pkg-config gcc python3-dev \
                  e2fsprogs dosfstools mtools fdisk btrfs-progs f2fs-tools erofs-utils xfsprogs squashfs-tools zip bzip2 lz4 \
-                 skopeo xorriso qemu-system-arm qemu-efi-aarch64 pxelinux syslinux-common netpbm \
+                 skopeo xorriso systemd-container qemu-system-arm qemu-efi-aarch64 pxelinux syslinux-common netpbm \
                  grub-efi-amd64-signed shim-signed u-boot-qemu u-boot-tools chrony passwd apt-utils gpg qemu-user-static
 
 .PHONY: help venv deps-demo deps-test demo demo-stop test clean
