@@ -45,7 +45,7 @@ def filled(head: Head) -> Head:
     ("words", "offered"),
     [
         (["no"], {"node"}),
-        (["node", "re"], {"rename", "remove"}),
+        (["node", "re"], {"rename", "remove", "reset"}),
         (["node", "show", ""], {"n01", "n02", "orion"}),
         (["node", "set", "o"], {"orion"}),
         (["why", "n0"], {"n01", "n02"}),
