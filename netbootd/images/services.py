@@ -87,8 +87,19 @@ def unit_file(root: Path, unit: str) -> str | None:
 
 
 def is_switched_on(root: Path, services: Iterable[str]) -> bool:
-    """Whether one of `services` (ssh, sshd …) is started at boot, as a service or by its socket."""
-    return any(_wants(root, service) or _links(root, service, starting=True) for service in services)
+    """Whether one of `services` (ssh, sshd …) is started at boot, as a service or by its socket.
+
+    By the links of the init that the image has: those of another, which it had once, start nothing.
+    """
+    init = init_of(root)
+    by_links = [link for service in services for link in _links(root, service, starting=True)]
+    if init is Init.OPENRC:
+        return any(link.startswith(_RUNLEVELS) for link in by_links)
+    if init is Init.RUNIT:
+        return any(link.startswith(_RUNIT_DEFAULT) for link in by_links)
+    if init is Init.SYSVINIT:
+        return any(link.startswith("/etc/rc") for link in by_links)
+    return bool(by_links) or any(_wants(root, service) for service in services)
 
 
 def switch_on(root: Path, services: Iterable[str]) -> str | None:

@@ -73,6 +73,19 @@ def test_what_is_switched_off_is_started_by_none_of_them(tmp_path: Path, init: I
     assert services.switch_off(root, ["ssh.service", "sshd.service"]) == []
 
 
+@pytest.mark.parametrize("init", [Init.OPENRC, Init.SYSVINIT, Init.RUNIT], ids=lambda init: init.value)
+def test_links_of_an_init_that_is_gone_start_nothing(tmp_path: Path, init: Init) -> None:
+    root = INITS[init][0](tmp_path)
+    wants = root / "etc/systemd/system/multi-user.target.wants"
+    wants.mkdir(parents=True)
+    for service in ("ssh", "sshd"):
+        (wants / f"{service}.service").symlink_to(f"/lib/systemd/system/{service}.service")
+    if init is not Init.SYSVINIT:
+        (root / "etc/rc2.d").mkdir()
+        (root / "etc/rc2.d/S01ssh").symlink_to("../init.d/ssh")
+    assert not services.is_switched_on(root, ["ssh", "sshd"])
+
+
 def test_a_socket_that_starts_it_counts_and_a_masked_one_does_not(tmp_path: Path) -> None:
     root = systemd(tmp_path)
     wants = root / "etc/systemd/system/sockets.target.wants"

@@ -36,8 +36,8 @@ _MEMORY = 3 << 30
 """Octets of address space: a disk of a million files takes one."""
 _CHUNK = 1 << 20
 _MOST_PARTS = 128
-_HARMLESS = 64 << 30
-"""Octets that any image may unpack to: the largest cards that are sold are often nearly empty."""
+_HARMLESS = 16 << 30
+"""Octets that any image may unpack to. What is packed by a thousand and is larger holds no system."""
 _MOST_TIMES = 1000
 
 

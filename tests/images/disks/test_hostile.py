@@ -297,8 +297,8 @@ def test_a_fat_that_was_changed_is_read_or_refused(
 @pytest.mark.parametrize(
     ("unpacked", "packed", "bomb"),
     [
-        (64 << 30, 1, False),
-        (65 << 30, 8 << 20, True),
+        (16 << 30, 1, False),
+        (17 << 30, 8 << 20, True),
         (65 << 30, 80 << 20, False),
         (8 << 40, 8 << 30, True),
         (8 << 40, 0, False),
