@@ -110,6 +110,6 @@ def test_openrc_comes_to_a_login_on_the_serial_line_and_says_that_it_is_ready(cl
     addresses = on(cluster, node.name, "ip", "-o", "-4", "address", "show", "scope", "global")
     assert [line.split()[1:4] for line in addresses.splitlines()] == [["eth0", "inet", "10.77.0.11/24"]]
     assert cluster.netbootd is not None
-    cluster.netbootd.wait_for(f"{node.name}: ready")
+    cluster.netbootd.wait_for(f"{node.name}: ready", LOGIN)
     cluster.run("ssh", node.name, "reboot", check=False)
     node.wait_for("reboot: Restarting system", LOGIN)
