@@ -323,6 +323,9 @@ class _View:
     def generation_of(self, node: Node) -> Generation | None:
         return self.generation(node.image, None) if node.image else None
 
+    def withheld(self, node: Node, port: int | None) -> str:
+        return ""
+
     def loader(self, name: str) -> Path | None:
         return self.start / name if self.start else None
 
