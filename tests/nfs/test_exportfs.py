@@ -53,6 +53,24 @@ def test_exportfs_takes_every_client_with_its_options(lab: Lab, tmp_path: Path) 
 
 @pytest.mark.net
 @pytest.mark.needs("exportfs")
+def test_what_has_to_be_mounted_is_exported_as_a_mount_point_only(lab: Lab, tmp_path: Path) -> None:
+    """rpc.mountd then refuses it while nothing is mounted there: exports(5), mountpoint."""
+    client = (IPv4Network("10.77.0.10"),)
+    status, said, found = told(
+        lab,
+        [
+            Export(path=tmp_path, clients=client, read_only=False, mounted=True),
+            Export(path=tmp_path / "..", clients=client),
+        ],
+    )
+    assert (status, said) == (0, "")
+    options = [options for clients in found.values() for options in clients.values()]
+    assert [("mountpoint" in each, "rw" in each) for each in options].count((True, True)) == 1
+    assert [("mountpoint" in each, "rw" in each) for each in options].count((False, False)) == 1
+
+
+@pytest.mark.net
+@pytest.mark.needs("exportfs")
 def test_any_path_can_be_exported(lab: Lab, tmp_path: Path) -> None:
     odd = tmp_path / 'a "b" (c) #d \\e é'
     odd.mkdir()

@@ -95,6 +95,16 @@ def test_what_all_share_is_written_to_by_all_nodes_and_by_nobody_as_root() -> No
     assert home.clients == tuple(map(IPv4Network, ("10.77.0.1", "10.77.0.2", "10.77.0.9")))
 
 
+def test_a_persistent_root_that_is_mounted_goes_to_its_node_alone_to_write_to() -> None:
+    root = Path("/state/roots/x/root")
+    nodes = [node(10, root=RootMode.PERSISTENT), node(20, root=RootMode.PERSISTENT)]
+    generations = Generations(current={"debian": TWO}, booted={}, roots={nodes[0].machine_id: root})
+    (export,) = [e for e in desired(nodes, generations, NODES, COMMON) if not e.read_only]
+    assert (export.path, export.mounted, export.root_squash) == (root, True, False)
+    assert export.clients == (IPv4Network("10.77.0.10"),)
+    assert not any(e.mounted for e in desired(nodes, generations, NODES, COMMON) if e is not export and e.read_only)
+
+
 def test_without_nodes_nothing_is_exported() -> None:
     assert exported([]) == {}
     assert desired([], Generations(current={}, booted={}), NODES, COMMON, [Path("/home/ada")]) == ()
