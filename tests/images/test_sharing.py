@@ -5,6 +5,7 @@ import os
 import shutil
 import stat
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -219,6 +220,11 @@ def sharing_disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Pat
     subprocess.run(["umount", mount], check=True)
 
 
+def free(disk: Path) -> int:
+    os.sync()
+    return os.statvfs(disk).f_bavail * os.statvfs(disk).f_frsize
+
+
 def test_where_the_file_system_can_files_of_another_time_share_their_octets(sharing_disk: Path) -> None:
     older, new = sharing_disk / "older", sharing_disk / "new"
     content = os.urandom(40 << 20)
@@ -229,14 +235,14 @@ def test_where_the_file_system_can_files_of_another_time_share_their_octets(shar
     (new / "usr/lib/big").chmod(0o640)
     put(new, "usr/lib/changed", b"a" + content[1 : 1 << 20])
     before, older_before = picture(new), picture(older)
-    os.sync()
-    free = os.statvfs(sharing_disk).f_bavail * os.statvfs(sharing_disk).f_frsize
+    before_it = free(sharing_disk)
     shared = share(new, older)
-    os.sync()
-    gained = os.statvfs(sharing_disk).f_bavail * os.statvfs(sharing_disk).f_frsize - free
     assert (picture(new), picture(older)) == (before, older_before)
     assert shared.cloned == 40 << 20
-    assert gained > 36 << 20
+    deadline = time.monotonic() + 60  # btrfs gives it back when it comes to it
+    while free(sharing_disk) - before_it <= 36 << 20:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
     with (new / "usr/lib/big").open("r+b") as file:
         file.write(b"new only")
     assert (older / "usr/lib/big").read_bytes() == content
