@@ -42,7 +42,11 @@ Mirror = Annotated[
 ]
 KeyringFiles = Annotated[
     list[Path] | None,
-    typer.Option("--keyring", metavar="FILE", help="Keys that may sign the packages, beside the usual ones."),
+    typer.Option(
+        "--keyring",
+        metavar="FILE",
+        help="Keys of a mirror that you name, or of an archive whose keys this machine lacks.",
+    ),
 ]
 Note = Annotated[str, typer.Option("--note", metavar="TEXT", help="What you want to remember of it.")]
 

@@ -142,6 +142,15 @@ def _keys(used_archive: Used, given: Sequence[Keyring]) -> tuple[Path, ...]:
     return () if found is None else (found,)
 
 
+def _trusted(plan: _Plan, archive: Used, own: Sequence[object], given: Iterable[object]) -> str:
+    """The keyrings for `archive`: its `own`; those given where it has none, or a mirror of it was given too.
+
+    A key that was given for one archive must not vouch for what another one brings.
+    """
+    counts = not own or archive.archive.name in plan.order.mirrors
+    return " ".join(map(str, (*own, *(given if counts else ()))))
+
+
 def _check_host(plan: _Plan) -> None:
     if os.geteuid() != 0:
         raise HostError("only root can build an image: its files belong to many users", "run it with sudo")
@@ -166,7 +175,7 @@ def _make(
     lines = [
         apt.one_line(source)
         for archive, keys in zip(plan.archives, plan.keys, strict=True)
-        for source in archive.sources(" ".join(map(str, (*keys, *given))))
+        for source in archive.sources(_trusted(plan, archive, keys, given))
     ]
     public = [apt.one_line(source) for archive in plan.archives for source in archive.sources()]
     public = [apt.public(line) for line in public]
@@ -255,10 +264,9 @@ def _image_sources(root: Path, plan: _Plan) -> list[Source]:
     for used_archive in plan.archives:
         found = [(file, resolve(root, file)) for file in used_archive.archive.keys.files]
         own = next(((file, path) for file, path in found if path is not None and path.is_file()), None)
-        names = [own[0]] if own else []
-        if own is None or own[1].read_bytes() not in given.values():
-            names += given
-        sources += used_archive.sources(" ".join(names))
+        same = own is not None and own[1].read_bytes() in given.values()
+        names = _trusted(plan, used_archive, own[:1] if own else (), () if same else given)
+        sources += used_archive.sources(names)
     for name, content in given.items():
         if any(name in source.signed_by for source in sources):
             edit.remove(root, name)

@@ -14,11 +14,12 @@ from pathlib import Path
 import pytest
 
 from netbootd.errors import HostError, NetbootdError, UserError
-from netbootd.images import debian
+from netbootd.images import debian, mmdebstrap
 from netbootd.images.build import build
 from netbootd.images.package_cache import PackageCache
 from netbootd.images.recipe import Order, Recipe, hook, keyring
 from netbootd.images.store import ImageStore
+from netbootd.images.suites.debian import KEYS
 from tests.ctl.conftest import CONFIG, NETBOOTCTL
 from tests.images import roots
 from tests.lab import archive
@@ -208,6 +209,25 @@ def test_an_archive_signed_by_somebody_else_is_not_trusted(tmp_path: Path, mirro
     with pytest.raises(HostError, match="is signed by no key that is trusted here"):
         build(store, "golden", mirror.order(keyrings=(other,)))
     nothing_left(store, str(tmp_path))
+
+
+def test_a_key_given_for_one_archive_does_not_vouch_for_another(
+    tmp_path: Path, mirror: Mirror, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not any(Path(file).exists() for file in KEYS.files):
+        pytest.skip("this machine has no key of Debian's")
+    copy = copy_of(mirror, tmp_path)
+    for name in ("debian", "debian-security"):
+        (copy.directory / name).symlink_to(".")
+    with copy.served() as (url, _):
+        apt_dir = tmp_path / "apt"
+        apt_dir.mkdir()
+        (apt_dir / "sources.list").write_text(
+            f"deb {url}/debian bookworm main\ndeb {url}/debian-security bookworm-security main\n"
+        )
+        monkeypatch.setattr(mmdebstrap, "APT_DIR", apt_dir)
+        with pytest.raises(HostError, match="debian-security bookworm-security is signed by no key"):
+            build(ImageStore(tmp_path / "images"), "golden", mirror.order(mirrors={"": f"{url}/debian"}))
 
 
 def copy_of(mirror: Mirror, directory: Path) -> Archive:
