@@ -2,6 +2,7 @@
 
 loaders/NAME                     a loader from the table
 images/NAME/GENERATION/FILE      kernel, initrd and what else lies in a generation's boot directory
+images/NAME/GENERATION/root.squashfs    the whole root, password hashes and all: to root of a node that boots it
 ram/common.tar, ram/nodes/NAME.tar      node files of a node in memory, while it boots
 
 Every other path is one that a firmware or loader makes up by itself (`pxelinux.cfg/01-…`,
@@ -17,8 +18,9 @@ from netbootd.boot.cmdline import Exported
 from netbootd.boot.firmware import FAMILIES
 from netbootd.boot.loaders import LOADERS
 from netbootd.boot.visit import View, Visit
+from netbootd.boot.window import PRIVILEGED
 from netbootd.errors import UserError
-from netbootd.image import parse_label
+from netbootd.image import Generation, parse_label
 from netbootd.node import RootMode
 from netbootd.stage import Stage
 
@@ -57,7 +59,7 @@ def _ours(parts: tuple[str, ...], request: Request, view: View, exported: Export
         case ("loaders", name) if name in LOADERS:
             return _loader(name, view)
         case ("images", image, number, *rest) if rest:
-            return _of_image(image, number, "/".join(rest), view)
+            return _of_image(image, number, "/".join(rest), request, view)
         case (cmdline.RAM, *rest):
             return _node_files(tuple(rest), request, view, exported)
     return None
@@ -81,7 +83,7 @@ def _loader(name: str, view: View) -> Located:
     return File(root=path.parent, name=path.name, stage=Stage.LOADER)
 
 
-def _of_image(image: str, number: str, name: str, view: View) -> Located | None:
+def _of_image(image: str, number: str, name: str, request: Request, view: View) -> Located | None:
     """None where a loader that the image brought asks beside itself for what it didn't bring."""
     try:
         image, wanted = parse_label(f"{image}@{number}")
@@ -90,11 +92,26 @@ def _of_image(image: str, number: str, name: str, view: View) -> Located | None:
     generation = view.generation(image, wanted)
     if generation is None:
         return NotFound(reason=f"there is no {image}@{number}", missing=True)
+    if name == cmdline.SQUASHFS and (why := _keeps_root(generation, request, view)):
+        return Denied(reason=why)
     loader = name.removeprefix("loaders/") if name.startswith("loaders/") else None
     if loader and loader not in generation.loaders:
         return None
     stage = Stage.LOADER if loader else STAGES.get(name)
     return File(root=generation.boot, name=name, stage=stage)
+
+
+def _keeps_root(generation: Generation, request: Request, view: View) -> str:
+    """Why a root in one file isn't given to who asks, empty where it is: as NFS has it, for /etc/shadow.
+
+    Not bound to the time of a boot: what a slow wire brings late has to be asked for again.
+    """
+    node = view.node_by_address(request.peer)
+    if node is None or node.root is not RootMode.RAM or node.image != generation.image:
+        return f"{generation.label} as one file is given to nodes that keep it in memory, and to nobody else"
+    if request.port is None or request.port >= PRIVILEGED:
+        return f"{generation.label} as one file is for node-init, which asks over HTTP from a port below 1024"
+    return ""
 
 
 def _node_files(parts: tuple[str, ...], request: Request, view: View, exported: Exported) -> Located:

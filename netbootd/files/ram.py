@@ -51,7 +51,7 @@ def carry_out(change: PackFiles | PackRoot, config: Config, progress: Progress) 
         case PackFiles(path, content):
             _write(path, content, config)
         case PackRoot(_, generation):
-            ram.make(generation, progress)
+            ram.make(generation, progress, _group(config))
 
 
 def _write(path: Path, content: bytes | None, config: Config) -> None:

@@ -40,8 +40,11 @@ def is_made(generation: Generation) -> bool:
     return (generation.boot / NAME).is_file()
 
 
-def make(generation: Generation, progress: Progress = silent) -> None:
-    """Make it, unless it is there. Raises HostError; then nothing has changed."""
+def make(generation: Generation, progress: Progress = silent, group: int = -1) -> None:
+    """Make it, unless it is there. Raises HostError; then nothing has changed.
+
+    `group`, the daemon's, may read it, and no other user of this machine: the image's /etc/shadow is in it.
+    """
     if is_made(generation):
         return
     if shutil.which("mksquashfs") is None:
@@ -49,10 +52,11 @@ def make(generation: Generation, progress: Progress = silent) -> None:
     with explained(generation.boot):
         directory = os.open(generation.boot, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            unnamed = os.open(".", os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o644, dir_fd=directory)
+            unnamed = os.open(".", os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600, dir_fd=directory)
             try:
                 _squash(generation, unnamed, progress)
-                os.fchmod(unnamed, 0o644)
+                os.fchown(unnamed, -1, group)
+                os.fchmod(unnamed, 0o640)
                 os.fsync(unnamed)
                 # First the sum: who finds the file finds that of it.
                 _write(directory, SUM, f"{os.fstat(unnamed).st_size} {_digest(unnamed)}\n")

@@ -97,6 +97,34 @@ def test_node_files_are_refused_to_everybody_else(
     assert why in found.reason
 
 
+WHOLE = "images/debian/1/root.squashfs"
+
+
+@pytest.mark.parametrize("path", [WHOLE, f"/{WHOLE.replace('/', '//')}", WHOLE.replace("/", "\\")])
+def test_a_root_in_one_file_is_given_to_root_of_a_node_that_boots_it(path: str) -> None:
+    found = locate(Request(path=path, peer=NODE.address, port=1023), IN_MEMORY, EXPORTED)
+    assert found == File(root=GENERATION.boot, name="root.squashfs", stage=None)
+
+
+@pytest.mark.parametrize("path", [WHOLE, f"/{WHOLE.replace('/', '//')}", WHOLE.replace("/", "\\")])
+@pytest.mark.parametrize(
+    ("port", "node", "peer", "why"),
+    [
+        (40000, IN_MEMORY.node, NODE.address, "from a port below 1024"),
+        (None, IN_MEMORY.node, NODE.address, "from a port below 1024"),
+        (600, NODE, NODE.address, "to nobody else"),
+        (600, replace(IN_MEMORY.node, image="other"), NODE.address, "to nobody else"),
+        (600, IN_MEMORY.node, NODE.address + 1, "to nobody else"),
+    ],
+)
+def test_a_root_in_one_file_which_has_password_hashes_is_refused_to_everybody_else(
+    path: str, port: int | None, node: Node, peer: IPv4Address, why: str
+) -> None:
+    found = locate(Request(path=path, peer=peer, port=port), _View(node=node), EXPORTED)
+    assert isinstance(found, Denied)
+    assert why in found.reason
+
+
 def test_a_node_in_memory_is_told_what_it_fetches_and_of_no_export() -> None:
     words = command_line(IN_MEMORY.node, GENERATION, NETWORK, EXPORTED).split()
     assert {

@@ -70,13 +70,15 @@ def test_it_has_all_but_what_the_node_was_booted_by(tmp_path: Path, compression:
     assert "-rw-r----- " in listed(made.boot / ram.NAME)
 
 
-def test_its_size_and_checksum_are_beside_it_and_both_can_be_served(tmp_path: Path) -> None:
+def test_its_size_and_checksum_are_beside_it_and_only_the_daemon_reads_what_is_secret(tmp_path: Path) -> None:
     made = generation(tmp_path)
-    ram.make(made)
+    group = 1 if os.geteuid() == 0 else os.getegid()
+    ram.make(made, group=group)
     content = (made.boot / ram.NAME).read_bytes()
     assert (made.boot / ram.SUM).read_text() == f"{len(content)} {hashlib.sha256(content).hexdigest()}\n"
-    for name in (ram.NAME, ram.SUM):
-        assert (made.boot / name).stat().st_mode & 0o777 == 0o644
+    assert (made.boot / ram.SUM).stat().st_mode & 0o777 == 0o644
+    whole = (made.boot / ram.NAME).stat()
+    assert (whole.st_mode & 0o777, whole.st_gid) == (0o640, group)
     assert sorted(path.name for path in made.boot.iterdir()) == [ram.NAME, ram.SUM]
 
 

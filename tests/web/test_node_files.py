@@ -94,12 +94,14 @@ def test_they_are_given_from_the_firmwares_dhcp_until_the_root_is_there(lab: Lab
     assert fetched(n01, common, 603)[0] == "200"
     assert fetched(n01, own, None)[0] == "403"
     assert fetched(n01, other, 604)[0] == "403"
-    assert fetched(n01, "/images/small/1/root.squashfs", None)[0] == "200"
+    assert fetched(n01, "/images/small/1/root.squashfs", 605)[0] == "200"
+    assert fetched(n01, "/images/small/1/root.squashfs", None)[0] == "403"
     stranger = lab.client("c3", "52:54:00:00:00:03", "10.77.0.19/24")
+    assert fetched(stranger, "/images/small/1/root.squashfs", 601)[0] == "403"
     assert fetched(stranger, own, 600)[0] == "403"
 
     assert fetched(n01, f"/report/{str(MAC).replace(':', '-')}/root?detail=ram", None)[0] == "200"
-    assert fetched(n01, own, 605)[0] == "403"
+    assert fetched(n01, own, 608)[0] == "403"
 
     ask_to_boot(n01, 68)
     assert fetched(n01, own, 606)[0] == "200"
