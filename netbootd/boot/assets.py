@@ -2,7 +2,7 @@
 
 loaders/NAME                     a loader from the table
 images/NAME/GENERATION/FILE      kernel, initrd and what else lies in a generation's boot directory
-images/NAME/GENERATION/root.squashfs    the whole root, password hashes and all: to root of a node that boots it
+images/NAME/GENERATION/root.squashfs    the root with its password hashes: for root of a node that boots it
 ram/common.tar, ram/nodes/NAME.tar      node files of a node in memory, while it boots
 
 Every other path is one that a firmware or loader makes up by itself (`pxelinux.cfg/01-…`,

@@ -230,12 +230,12 @@ def file_system(path: Path) -> str:
     """The type of the file system that `path` lies on, by its name alone; empty where that isn't known."""
     found, depth = "", -1
     try:
-        lines = MOUNTS.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+        lines = MOUNTS.read_bytes().decode("utf-8", "surrogateescape").split("\n")
     except OSError:
         return ""
     for line in lines:
         left, _, right = line.partition(" - ")
-        fields, kinds = left.split(), right.split()
+        fields, kinds = left.split(" "), right.split(" ")
         if len(fields) < 5 or not kinds:
             continue
         point = Path(re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), fields[4]))

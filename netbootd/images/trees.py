@@ -110,9 +110,7 @@ def mounts_under(directory: Path) -> list[Path]:
     """The mount points at or under `directory`, innermost first."""
     home = directory.resolve()
     found = []
-    for line in (
-        Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape").splitlines()
-    ):
+    for line in _lines("/proc/self/mountinfo"):
         mount = Path(_unescaped(line.split(" ")[4]))
         if mount.is_relative_to(home):
             found.append(mount)
@@ -121,8 +119,13 @@ def mounts_under(directory: Path) -> list[Path]:
 
 def mounted_devices() -> list[str]:
     """The devices that file systems are mounted from, as /dev/sda2 is."""
-    lines = Path("/proc/self/mounts").read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    lines = _lines("/proc/self/mounts")
     return [_unescaped(line.split(" ")[0]) for line in lines if line.startswith("/dev/")]
+
+
+def _lines(path: str) -> list[str]:
+    """Of a list of mounts. The kernel escapes "\\n" alone: a user's mount point may have other line ends."""
+    return Path(path).read_bytes().decode("utf-8", "surrogateescape").split("\n")[:-1]
 
 
 def _entries(directory: str) -> Iterator[tuple[str, os.stat_result]]:

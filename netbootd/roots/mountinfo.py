@@ -24,7 +24,8 @@ class Mount:
 
 def parse(text: str) -> list[Mount]:
     """All mounts in the kernel's order: of two at one point the later lies on top. Odd lines are left out."""
-    return [mount for line in text.splitlines() if (mount := _mount(line)) is not None]
+    # Not splitlines(): a user's mount point may have any line end in its name but the one that is escaped.
+    return [mount for line in text.split("\n") if (mount := _mount(line)) is not None]
 
 
 def top(mounts: Iterable[Mount], point: Path) -> Mount | None:

@@ -38,8 +38,8 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 def mounts() -> tuple[Mount, ...]:
     """What this process sees mounted."""
-    text = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape")
-    return tuple(parse(text))
+    # Octets, so that no line end is turned into another.
+    return tuple(parse(Path("/proc/self/mountinfo").read_bytes().decode("utf-8", "surrogateescape")))
 
 
 def defaults() -> dict[str, str]:

@@ -51,3 +51,9 @@ def test_a_path_lies_on_the_deepest_mount_above_it() -> None:
 def test_this_machines_own_is_read_whole() -> None:
     text = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape")
     assert len(parse(text)) == len(text.splitlines())
+
+
+def test_a_line_end_in_the_name_of_a_mount_point_begins_no_line() -> None:
+    mounts = parse("50 27 0:43 / /home/u/a\x0cb\u2028c\x85d\re rw - fuse.x 1 rw\n" + LINES)
+    assert mounts[0].point == Path("/home/u/a\x0cb\u2028c\x85d\re")
+    assert mounts[1:] == parse(LINES)
