@@ -89,7 +89,8 @@ class Guest:
 
     def _is_ours(self, root: Path, name: str) -> bool:
         path = edit.entry(root, name)
-        if path is None or path.is_symlink() or not path.is_file():
+        # Elsewhere in the image, it is behind a link, which for this machine leads out of the image.
+        if path != root / name or path.is_symlink() or not path.is_file():
             return False
         ours = self.directory / name
         return path.stat().st_size == ours.stat().st_size and path.read_bytes() == ours.read_bytes()
