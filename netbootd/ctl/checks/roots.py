@@ -28,7 +28,7 @@ def roots(context: Context) -> list[Finding]:
         if missing := [node.name for i, node in needed.items() if i not in state.serving and node.image]:
             text = f"not mounted: the persistent root of {_some(missing)}, which can't boot without"
             found.append(wrong(text, "netbootctl apply"))
-    return found or ([ok(f"{len(needed)} persistent roots are mounted")] if needed else [])
+    return found or ([ok(f"persistent roots mounted: {len(needed)}")] if needed else [])
 
 
 def _host(context: Context, needed: Mapping[str, Node]) -> Iterator[Finding]:
