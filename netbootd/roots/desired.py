@@ -162,9 +162,14 @@ def difference(
 
 
 def superfluous(mounts: Iterable[Mount], directory: Path, needed: Collection[Path]) -> Iterator[UnmountRoot]:
-    """What unmounts all that is mounted below `directory`, but for what is `needed`."""
+    """What unmounts all that is mounted where roots are, below `directory`, but for what is `needed`.
+
+    Not what an admin mounted beside: a disk that keeps the changes of a node.
+    """
     for mount in reversed(list(mounts)):  # what lies on top of another goes first
-        if directory in mount.point.parents and mount.point not in needed:
+        if mount.point in needed or not mount.point.is_relative_to(directory):
+            continue
+        if mount.point.relative_to(directory).parts[1:2] == ("root",):
             yield UnmountRoot(mount.point)
 
 

@@ -155,6 +155,13 @@ def test_a_mount_elsewhere_is_nobodys_business() -> None:
     assert found({}, mounts=(elsewhere, replace(elsewhere, point=ROOTS))).after == ()
 
 
+@pytest.mark.parametrize("place", [HOME, HOME / "changes", HOME / "changes/root"])
+def test_a_disk_that_an_admin_mounted_for_a_nodes_changes_stays(place: Path) -> None:
+    disk = Mount(place, "ext4", "/dev/sdb1", frozenset({"rw"}), {})
+    assert found(kept=OVER_ONE, mounts=(disk, mounted())).after == ()
+    assert found({}, kept=OVER_ONE, mounts=(disk, mounted())).after == (UnmountRoot(HOME / "root"),)
+
+
 def test_a_node_without_an_image_has_no_root_yet() -> None:
     bare = node(2, image=None)
     assert found({bare.machine_id: bare}) == Difference()
