@@ -128,11 +128,17 @@ def _present(directory: Path) -> Iterator[tuple[str, tuple[bytes, int]]]:
 
 
 def _roots(inputs: Inputs, want: Wanted) -> Iterator[Change]:
-    """The images that nodes in memory boot, and that can be and aren't packed yet."""
+    """The images that nodes in memory boot, and that can be and aren't packed yet.
+
+    The service that applies by itself may not write to images: netbootctl at a terminal packs them, and till
+    then the nodes are told so.
+    """
     images = dict.fromkeys(node.image for node in want.nodes if node.root is RootMode.RAM and node.image)
     for image in images:
         generation = inputs.store.current(image)
-        if generation is not None and generation.squashfs and not ram.is_made(generation):
+        if generation is None or not generation.squashfs or ram.is_made(generation):
+            continue
+        if inputs.unmountable is not None or os.access(generation.boot, os.W_OK):
             yield PackRoot(generation.boot / ram.NAME, generation)
 
 

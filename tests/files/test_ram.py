@@ -2,12 +2,15 @@
 
 import io
 import os
+import subprocess
 import tarfile
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
 from netbootd.files import ram
+from netbootd.files.apply import carry_out, plan
 from netbootd.files.change import PackFiles, PackRoot
 from netbootd.files.tree import Directory, File, Link, with_directories
 from netbootd.images.ram import NAME
@@ -147,3 +150,24 @@ def test_what_its_kernel_could_not_mount_is_not_packed(head: Head) -> None:
     head.add(1)
     in_memory(head, 1)
     assert not [change for change in head.plan().changes if isinstance(change, PackRoot)]
+
+
+@pytest.mark.as_root("it mounts")
+def test_the_service_that_may_not_write_to_images_leaves_packing_to_others_and_does_the_rest(
+    head: Head,
+) -> None:
+    generation = head.publish(squashfs="zstd")
+    head.add(1)
+    in_memory(head, 1)
+    images = str(head.config.images_dir)
+    subprocess.run(["mount", "--bind", images, images], check=True)
+    try:
+        subprocess.run(["mount", "-o", "remount,bind,ro", images], check=True)
+        wanted = plan(replace(head.inputs, unmountable=None))
+        assert not [change for change in wanted.changes if isinstance(change, PackRoot)]
+        carry_out(wanted)
+        assert names(head) == ["common.tar", "nodes/n1.tar"]
+    finally:
+        subprocess.run(["umount", images], check=True)
+    head.apply()
+    assert (generation.boot / NAME).is_file()
