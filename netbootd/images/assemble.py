@@ -5,6 +5,7 @@ node-init, what the generation before has too is shared with it, and the whole i
 """
 
 import shutil
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -111,9 +112,12 @@ def _share(staging: Staging, older: Path, progress: Progress) -> int:
 
 
 def _copy_boot_files(root: Path, kernel: Kernel, boot: Path) -> None:
-    """What is served: ordinary files only."""
+    """What is served, to everybody: ordinary files only, and no initrd that the image keeps for root.
+
+    That has keys in it: of disks, of its SSH server (UMASK in initramfs.conf(5)).
+    """
     _copy(kernel.path, boot / "vmlinuz")
-    if kernel.initrd is not None:
+    if kernel.initrd is not None and kernel.initrd.stat().st_mode & stat.S_IROTH:
         _copy(kernel.initrd, boot / "initrd.distribution")
     if kernel.device_trees is not None:
         for path in sorted(kernel.device_trees.rglob("*.dtb*")):

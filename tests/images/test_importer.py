@@ -17,7 +17,7 @@ from netbootd.errors import HostError, UserError
 from netbootd.images import checksums
 from netbootd.images.importer import import_image
 from netbootd.images.store import ImageStore
-from tests.images.roots import RELEASE, small_root
+from tests.images.roots import RELEASE, put, small_root
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: files are made for many users")
 
@@ -537,3 +537,12 @@ def test_without_root_it_says_so(store: ImageStore, root: Path, monkeypatch: pyt
     with pytest.raises(HostError, match="only root"):
         import_image(store, "golden", root)
     assert not store.directory.exists()
+
+
+@pytest.mark.parametrize(("mode", "served"), [(0o644, True), (0o600, False)])
+def test_an_initrd_that_only_root_may_read_has_keys_in_it_and_is_not_served(
+    store: ImageStore, root: Path, mode: int, served: bool
+) -> None:
+    put(root, f"boot/initrd.img-{RELEASE}", b"initrd", mode)
+    made = import_image(store, "golden", root)
+    assert (made.boot / "initrd.distribution").exists() == served
