@@ -170,6 +170,9 @@ class Session:
             if self._is_overlay:
                 self._guest.withdraw_from(self._home / "upper")
                 layered.merge(self.base.root, self._home / "upper", root, consume=True)
+                # It is renamed before anything in it is removed: so nothing was missed.
+                if not self.base.root.is_dir():
+                    raise HostError(f"{self.base.label} was removed meanwhile", "nothing is published")
             else:
                 self._guest.take_from(root, self._home)
         for name in ("guest", "upper", "work", "view"):

@@ -14,7 +14,7 @@ import pytest
 
 from netbootd.errors import HostError, UserError
 from netbootd.image import Generation
-from netbootd.images import foreign, trees
+from netbootd.images import foreign, layered, trees
 from netbootd.images.importer import import_image
 from netbootd.images.recipe import CHANGED_BY_HAND
 from netbootd.images.shell import Changed, opened
@@ -259,6 +259,24 @@ def test_an_older_generation_may_be_worked_in(store: ImageStore) -> None:
     third = worked(store, first, "echo three >/etc/three")
     assert (third.number, third.origin) == (3, "shell over golden@1")
     assert not (third.root / "etc/two").exists()
+
+
+def test_a_generation_removed_while_it_is_read_is_not_published_by_halves(
+    images: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without_nspawn(monkeypatch)
+    store, merge = ImageStore(images), layered.merge
+    made = worked(store, base(store), "echo 2 >/etc/motd")
+
+    def merge_while_it_is_removed(lower: Path, upper: Path, target: Path, *, consume: bool) -> None:
+        merge(lower, upper, target, consume=consume)
+        store.remove("golden", 1, {})
+
+    monkeypatch.setattr(layered, "merge", merge_while_it_is_removed)
+    with pytest.raises(HostError, match="golden@1 was removed meanwhile"):
+        worked(store, base(store), "echo 3 >/etc/motd")
+    assert store.numbers("golden") == [made.number]
+    assert leftovers(store) == []
 
 
 @pytest.mark.parametrize("directory", ["proc", "dev", "tmp"])
