@@ -88,7 +88,7 @@ def alpine(root: Path, tmp_path: Path) -> Path:
     put(loop, f"modules/{release}/modules.builtin", "kernel/fs/nfs/nfs.ko\nkernel/fs/overlay.ko\n")
     put(loop, f"modules/{release}/kernel/net/readme", "modules")
     put(loop, "modules/firmware/card.bin", "firmware")
-    command = ["mksquashfs", loop, made / "boot/modloop-lts", "-quiet", "-no-progress"]
+    command = ["mksquashfs", str(loop), str(made / "boot/modloop-lts"), "-quiet", "-no-progress"]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     return made
 
