@@ -135,7 +135,7 @@ def root_of(head: Head, name: str) -> "Root":
             f"the changes of {node.name} lie over {over[0]}@{over[1]}, and that isn't there",
             f"put it back, or netbootctl node reset {node.name} discards them",
         )
-    machine_id, laid = node.machine_id, Laid(head.config, node)
+    machine_id, laid = node.machine_id, Laid(head.config, node, lower.root)
     return Root(node, lower, head.roots.upper(machine_id), head.roots.mount_point(machine_id), laid)
 
 

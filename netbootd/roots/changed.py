@@ -10,6 +10,7 @@ from netbootd.files.tree import Directory, File
 from netbootd.image import Generation
 from netbootd.images import edit, layered
 from netbootd.images.layered import Change
+from netbootd.images.rooted import resolve
 from netbootd.images.trees import explained
 from netbootd.node import Node
 from netbootd.roots import accounts, links
@@ -56,21 +57,26 @@ class Told:
 
 
 class Laid:
-    """What netbootd lays over the root of a node, as it stands in the state directory."""
+    """What netbootd lays over the root of a node, as it stands in the state directory.
 
-    def __init__(self, config: Config, node: Node) -> None:
+    `lower` is the image's root: where that has links to directories, as /lib to usr/lib, node-init lays what
+    belongs there behind them.
+    """
+
+    def __init__(self, config: Config, node: Node, lower: Path) -> None:
         trees = [
             scan(config.state_dir, directory.relative_to(config.state_dir).as_posix())
             for directory in (config.common_dir, config.nodes_dir / node.name)
         ]
         entries = {path: entry for tree in trees for path, entry in tree.items()}
         directories = {path for path, entry in entries.items() if isinstance(entry, Directory)}
-        self.files = frozenset(entries.keys() - directories)
+        self.files = frozenset(_behind_links(lower, path) for path in entries.keys() - directories)
         """Relative to the root."""
         made = [words[1] for words in _lines(entries.get(MOUNTS)) if len(words) > 1]
         made += [words[4] for words in _lines(entries.get(ACCOUNTS)) if words[0] == "user" and len(words) > 4]
-        self.directories = frozenset(directories).union(
-            part for point in made for part in _upwards(point.strip("/"))
+        made += directories - {"."}
+        self.directories = frozenset(
+            part for point in made for part in _upwards(_behind_links(lower, point.strip("/")))
         )
         """Made at each boot where they are missing."""
         self.users, self.groups = accounts.laid(_text(entries.get(ACCOUNTS)))
@@ -113,6 +119,16 @@ def _why(lower: Path, upper: Path, change: Change, laid: Laid) -> str:
         same = both[1] == (edit.read(lower, change.path) or "")
         return _MERGED if same and "mode" not in change.what and "owner" not in change.what else ""
     return ""
+
+
+def _behind_links(root: Path, path: str) -> str:
+    """Where `path` lies in the image when links to directories on the way to it are followed."""
+    parts = path.split("/")
+    for length in range(len(parts) - 1, 0, -1):
+        directory = resolve(root, "/".join(parts[:length]))
+        if directory is not None and directory.is_dir():
+            return directory.relative_to(root).joinpath(*parts[length:]).as_posix()
+    return path
 
 
 def _upwards(path: str) -> Iterator[str]:

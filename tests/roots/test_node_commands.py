@@ -196,6 +196,25 @@ def test_the_clusters_user_is_in_no_image_and_its_ids_are_no_change(head: RootsH
     assert (made / "shadow").read_text() == "root:*:1::::::\n"
 
 
+def test_what_is_laid_behind_a_link_of_the_image_is_not_the_nodes_doing(head: RootsHead) -> None:
+    def linked(root: Path) -> None:
+        bootable(root)
+        (root / "root").rename(root / "var/roothome")
+        (root / "root").symlink_to("var/roothome")
+        (root / "etc/ssh").rename(root / "usr/ssh")
+        (root / "etc/ssh").symlink_to("/usr/ssh")
+
+    head.publish(linked)
+    root, trees = head.root_of(head.add(1)), f"{head.state}/common {head.state}/nodes/n1"
+    head.shell(
+        f"for tree in {trees}; do cp -a $tree/. {head.directory}/laid; done; cd {head.directory}/laid;"
+        f"cp -a root/. {root}/var/roothome; cp -a etc/ssh/. {root}/usr/ssh; rm -r root etc/ssh;"
+        f"cp -a . {root}"
+    )
+    assert "PRIVATE KEY" in head.shell(f"cat {root}/root/.ssh/id_ed25519 {root}/usr/ssh/ssh_host_ed25519_key")
+    assert told(head) == {}
+
+
 def test_what_cant_be_network_booted_is_not_published(head: RootsHead) -> None:
     root = worked_on(head)
     head.shell(f"rm {root}/boot/vmlinuz-*")
