@@ -102,7 +102,10 @@ def _mount_fault(line: str) -> str | None:
 
 
 def _resolver(root: Path) -> list[str]:
+    """There is always one, an empty one at least: units that may write to it (dhcpcd's) fail without."""
     link = edit.entry(root, "/etc/resolv.conf")
+    if link is None:
+        edit.write(root, "/etc/resolv.conf", "")
     if link is None or not link.is_symlink():
         return []
     target = str(link.readlink())
@@ -115,7 +118,8 @@ def _resolver(root: Path) -> list[str]:
     if writer is None or logins.is_installed(root, writer):
         return []
     edit.remove(root, "/etc/resolv.conf")
-    return [f"/etc/resolv.conf was a link to a file of {writer}, which isn't installed: removed"]
+    edit.write(root, "/etc/resolv.conf", "")
+    return [f"/etc/resolv.conf was a link to a file of {writer}, which isn't installed: made an empty file"]
 
 
 def _capabilities(root: Path) -> list[str]:
