@@ -25,6 +25,7 @@ from netbootd.images.recipe import (
     hook,
     hooks,
     keyring,
+    keyrings,
 )
 from netbootd.images.trees import explained
 
@@ -108,7 +109,7 @@ def build(  # noqa: PLR0913 (the command's options, each by its name)
         _mirrors(mirror or []),
         tuple(part for text in package or [] for part in re.split(r"[,\s]+", text) if part),
         hooks([_hook(path) for path in hook_file or []]),
-        tuple(_keyring(path) for path in keyring_file or []),
+        keyrings([_keyring(path) for path in keyring_file or []]),
     )
     head = Head.of(ctx)
     _build(head, name, order, note)
@@ -138,7 +139,7 @@ def rebuild(
         warn(f"{before.label} was changed by hand ({by_hand}): what was changed then is in no recipe")
     order = replace(recipe.order, mirrors={**recipe.order.mirrors, **_mirrors(mirror or [])})
     if keyring_file:
-        order = replace(order, keyrings=tuple(_keyring(path) for path in keyring_file))
+        order = replace(order, keyrings=keyrings([_keyring(path) for path in keyring_file]))
     made = _build(head, before.image, order, note)
     changes = differences(recipe.installed, _recipe(made).installed)
     say(f"since {before.label}: " + (f"{len(changes)} packages changed" if changes else "the same packages"))

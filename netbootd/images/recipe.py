@@ -17,7 +17,8 @@ CHANGED_BY_HAND = "changed_by_hand"
 """The key in a recipe that says, in words, that the image isn't what the recipe alone would make of it."""
 LARGEST_HOOK = 64 << 10
 LARGEST_KEYRING = 256 << 10
-_MOST_HOOKS = 8
+_MOST_HOOKS = _MOST_KEYRINGS = 8
+"""So that what says of a generation how it was built is never larger than what is read (record.py)."""
 _SAFE = re.compile(r"[^A-Za-z0-9._-]+")
 
 
@@ -152,6 +153,15 @@ def hooks(found: list[Hook]) -> tuple[Hook, ...]:
     """`found`, unless they are too many. Raises UserError."""
     if len(found) > _MOST_HOOKS:
         raise UserError(f"{len(found)} hooks; {_MOST_HOOKS} are the most", "let one do the work of several")
+    return tuple(found)
+
+
+def keyrings(found: list[Keyring]) -> tuple[Keyring, ...]:
+    """`found`, unless they are too many. Raises UserError."""
+    if len(found) > _MOST_KEYRINGS:
+        raise UserError(
+            f"{len(found)} keyrings; {_MOST_KEYRINGS} are the most", "one file may hold the keys of several"
+        )
     return tuple(found)
 
 

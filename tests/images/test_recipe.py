@@ -3,12 +3,28 @@
 import base64
 import hashlib
 import json
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from netbootd.errors import UserError
-from netbootd.images.recipe import Keyring, Order, Recipe, differences, hook, hooks, installed, keyring
+from netbootd.images import record
+from netbootd.images.recipe import (
+    LARGEST_HOOK,
+    LARGEST_KEYRING,
+    Keyring,
+    Order,
+    Recipe,
+    differences,
+    hook,
+    hooks,
+    installed,
+    keyring,
+    keyrings,
+)
+from tests.boot.test_policy import GENERATION
 
 KEY = bytes([0x98, 0x33, 4]) + b"a public key's packet"
 RECIPE = Recipe(
@@ -88,6 +104,21 @@ def test_a_hooks_name_is_safe_and_its_checksum_is_the_files() -> None:
 def test_there_are_not_too_many_hooks() -> None:
     with pytest.raises(UserError, match="are the most"):
         hooks([hook(f"{n}.sh", b"#!/bin/sh\n") for n in range(9)])
+
+
+def test_the_largest_recipe_is_read_back(tmp_path: Path) -> None:
+    largest_hook = b"#!/bin/sh\n".ljust(LARGEST_HOOK, b"\1")
+    order = Order(
+        hooks=hooks([hook(f"{n}.sh", largest_hook) for n in range(8)]),
+        keyrings=keyrings([keyring(f"{n}.gpg", KEY.ljust(LARGEST_KEYRING, b"\1")) for n in range(8)]),
+    )
+    made = replace(GENERATION, recipe=Recipe(order).to_json())
+    record.write(tmp_path / record.FILE_NAME, made)
+    assert Recipe.from_json(record.read(tmp_path / record.FILE_NAME, image="x", number=1).recipe) == Recipe(
+        order
+    )
+    with pytest.raises(UserError, match="9 keyrings; 8 are the most"):
+        keyrings([*order.keyrings, order.keyrings[0]])
 
 
 def test_keys_are_taken_armored_or_not() -> None:
