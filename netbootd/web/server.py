@@ -27,6 +27,11 @@ from netbootd.web.gate import Gate, OneLine
 REPORTED = frozenset({Stage.ROOT, Stage.READY})
 LONGEST_DETAIL = 200
 CORES = re.compile(r"[1-9][0-9]{0,4}", re.ASCII)
+LEARN_EVERY = 60.0
+"""Seconds between two numbers of cores that are taken from a node.
+
+Any user of it can send them, and each that is news is written to the disk, and rendered for all nodes.
+"""
 SHUTDOWN = 5.0
 """Seconds that transfers under way get when the daemon stops."""
 
@@ -63,6 +68,7 @@ class WebServer:
         self._address, self._port = address, port
         self._shelf, self._node_by_mac, self._record, self._now = shelf, node_by_mac, record, now
         self._learn_cores = learn_cores
+        self._learned: dict[Mac, float] = {}
         self._runner: web.AppRunner | None = None
         self._listening: asyncio.Server | None = None
 
@@ -146,9 +152,15 @@ class WebServer:
             )
         )
         # After the event: a registry that can't be written mustn't hide that the node is up.
-        if stage is Stage.READY and not failed and CORES.fullmatch(cores := request.query.get("cores", "")):
-            self._learn_cores(node.name, int(cores))
+        if stage is Stage.READY and not failed:
+            self._learn(node, request.query.get("cores", ""))
         return web.Response(text="noted\n")
+
+    def _learn(self, node: Node, cores: str) -> None:
+        since = abs(self._now() - self._learned.get(node.mac, float("-inf")))
+        if CORES.fullmatch(cores) and since >= LEARN_EVERY:
+            self._learn_cores(node.name, int(cores))
+            self._learned[node.mac] = self._now()
 
 
 @web.middleware

@@ -3,7 +3,6 @@
 import http.client
 import os
 import threading
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from ipaddress import IPv4Address
@@ -31,6 +30,7 @@ class Door:
         self.file.write_bytes(bytes(range(256)) * 64)
         self.events: list[Event] = []
         self.cores: list[tuple[str, int]] = []
+        self.now = 1_700_000_000.0
         node = Node(name="n01", macs=(MAC,), address=node_address, machine_id="0" * 32)
         self.server = WebServer(
             LOOPBACK,
@@ -39,7 +39,7 @@ class Door:
             lambda mac: node if mac == MAC else None,
             lambda name, cores: self.cores.append((name, cores)),
             self.events.append,
-            time.time,
+            lambda: self.now,
         )
 
     def open(
@@ -152,6 +152,21 @@ async def test_a_node_that_is_up_tells_its_cores(tmp_path: Path) -> None:
         Stage.ROOT,
         Stage.READY,
     ]
+
+
+async def test_a_node_whose_user_tells_ever_other_cores_has_the_head_node_write_one_a_minute(
+    tmp_path: Path,
+) -> None:
+    async with running(Door(tmp_path)) as door:
+        for cores in range(1, 10):
+            assert (await ask("GET", f"{REPORT}/ready?cores={cores}"))[0] == 200
+        assert door.cores == [("n01", 1)]
+        door.now += 61
+        await ask("GET", f"{REPORT}/ready?cores=8")
+        assert door.cores == [("n01", 1), ("n01", 8)]
+        door.now -= 86_400  # the clock is set
+        await ask("GET", f"{REPORT}/ready?cores=9")
+    assert door.cores[-1] == ("n01", 9)
 
 
 @pytest.mark.parametrize(
