@@ -186,18 +186,14 @@ def use(ctx: typer.Context, name: Label) -> None:
     numbers = head.images.numbers(name)
     if not numbers:
         raise UserError(f"there is no image {name}", "`netbootctl image list` shows those there are")
-    made = tended(head).use(name, number if number is not None else numbers[-1])
-    say(f"{made.label} is current; nodes get it at their next boot")
-    bring_up_to_date(head, f"{made.label} is current")
+    _switched(head, tended(head).use(name, number if number is not None else numbers[-1]))
 
 
 @app.command()
 def rollback(ctx: typer.Context, name: Name) -> None:
     """Make the generation before the current one current again."""
     head = Head.of(ctx)
-    made = tended(head).rollback(image_name(name))
-    say(f"{made.label} is current; nodes get it at their next boot")
-    bring_up_to_date(head, f"{made.label} is current")
+    _switched(head, tended(head).rollback(image_name(name)))
 
 
 app.command()(image_shell.shell)
@@ -214,6 +210,15 @@ def remove(ctx: typer.Context, name: Label) -> None:
         images.remove(name, number, users(head, registry, name))
     say(f"removed {name}@{number}" if number else f"removed image {name}, all generations")
     bring_up_to_date(head, f"{name} removed")
+
+
+def _switched(head: Head, made: Generation) -> None:
+    """What is told when `made` was made current, and done."""
+    say(f"{made.label} is current")
+    with head.registry() as registry:
+        nodes = registry.nodes()
+    image_made.tell_nodes(head, made, nodes)
+    bring_up_to_date(head, f"{made.label} is current")
 
 
 def _facts(made: Generation) -> dict[str, Any]:

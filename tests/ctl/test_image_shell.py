@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from netbootd.ctl.head import Head as HeadNode
+from netbootd.ctl.image_made import tell_nodes
 from netbootd.images.store import ImageStore
 from netbootd.registry import Registry
 from tests.ctl.conftest import MACS, Head
@@ -70,6 +72,43 @@ def test_what_a_persistent_root_lies_over_cannot_be_removed(head: Head) -> None:
     assert head("image", "remove", "debian").status == 2
 
 
+def test_who_gets_a_generation_is_told_and_who_stays_on_a_root_of_its_own(head: Head) -> None:
+    for number in (1, 2, 3):
+        head.image("debian", number)
+    for name, mac in zip(("n01", "n02", "n03", "n04"), MACS, strict=False):
+        head.well("node", "add", name, "--mac", mac, "--image", "debian")
+    with sqlite3.connect(head.directory / "state/registry/registry.db") as db:
+        db.execute("UPDATE node SET root = 'persistent' WHERE name IN ('n02', 'n03')")
+    for name, over in (("n02", "debian/1"), ("n03", "debian/2"), ("n04", "debian/1")):
+        persistent_root(head, machine_id(head, name), over)  # n04's is kept and not used
+    generation = ImageStore(head.directory / "state/images").use("debian", 3)
+    with Registry.open(head.directory / "state/registry/registry.db") as registry:
+        nodes = registry.nodes()
+
+    def told(chosen: str) -> list[str]:
+        head.capture.readouterr()
+        has = tell_nodes(HeadNode(head.config), generation, [n for n in nodes if n.name in chosen.split()])
+        assert has == bool(chosen)
+        return head.capture.readouterr().out.splitlines()
+
+    assert told("") == []
+    assert told("n01") == ["n01 gets it at its next boot"]
+    assert told("n01 n02 n03 n04") == [
+        "n01, n04 get it at their next boot",
+        "n02 stays on its own root over debian@1 until `netbootctl node reset n02`",
+        "n03 stays on its own root over debian@2 until `netbootctl node reset n03`",
+    ]
+
+
+def test_use_and_rollback_name_the_nodes_that_get_it(head: Head) -> None:
+    for number in (1, 2):
+        head.image("debian", number)
+    assert "next boot" not in head.well("image", "use", "debian").out, "nobody has it"
+    head.well("node", "add", "n01", "--mac", MACS[0], "--image", "debian")
+    for words in (["rollback", "debian"], ["use", "debian@2"]):
+        assert "n01 gets it at its next boot" in head.well("image", *words).out
+
+
 @root_only
 @pytest.mark.parametrize(
     "words", [["image", "list"], ["image", "show", "debian"], ["image", "use", "debian"], ["apply"]]
@@ -97,7 +136,9 @@ def golden(head: Head, tmp_path: Path) -> Head:
 @root_only
 def test_what_a_command_does_in_an_image_is_its_next_generation(golden: Head) -> None:
     words = ("image", "shell", "golden", "--note", "for Anna", "--", "sh", "-c", "echo hello >/etc/motd")
+    golden.well("node", "add", "n01", "--mac", MACS[0], "--image", "other")
     done = golden.well(*words)
+    assert "next: netbootctl node set NAME --image golden" in done.out, "n01 has no use for it"
     assert "golden@2 is current" in done.out and "changed by hand: 1 added, 0 changed, 0 removed" in done.out
     (first, second) = golden.well("image", "show", "golden", "--json").json
     assert (second["origin"], second["note"], second["current"]) == ("shell over golden@1", "for Anna", True)
