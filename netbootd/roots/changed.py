@@ -14,7 +14,7 @@ from netbootd.images.rooted import resolve
 from netbootd.images.trees import explained
 from netbootd.node import Node
 from netbootd.roots import accounts, links
-from netbootd.roots.identity import reason
+from netbootd.roots.identity import made_at_boot, reason
 
 ACCOUNTS = "usr/lib/netbootd/accounts"
 MOUNTS = "usr/lib/netbootd/mounts"
@@ -113,6 +113,8 @@ def told(lower: Path, upper: Path, laid: Laid) -> Iterator[Told]:
 def _why(lower: Path, upper: Path, change: Change, laid: Laid) -> str:
     if change.type == "directory" and change.kind != "removed" and change.path in laid.directories:
         return _LAID
+    if change.type == "directory" and change.kind == "added" and (why := made_at_boot(change.path)):
+        return why
     if change.what == ("time",):
         return _TOUCHED
     if change.kind == "changed" and (both := laid.cleaned(lower, upper, change.path)):

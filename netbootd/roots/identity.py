@@ -17,6 +17,8 @@ _ADDRESS = "an address that it was given"
 _CLOCK = "this machine's clock"
 _TYPED = "what somebody typed there"
 _FETCHED = "packages as they were downloaded, installed since"
+_BEFORE = "what a file was before its last change"
+_AT_BOOT = "a directory that systemd makes at boot"
 _REMOVED = "removed while it was open: NFS keeps it under this name until it is closed"
 
 
@@ -24,6 +26,7 @@ _REMOVED = "removed while it was open: NFS keeps it under this name until it is 
 class Rule:
     """`pattern` matches a path part by part, as a shell does; then all below it is meant, too.
 
+    One that begins with `**/` matches at any depth: where a user's home is, only /etc/passwd knows.
     `keep_directories`: directories aren't meant, because programs that were installed expect theirs.
     """
 
@@ -38,8 +41,9 @@ RULES = (
     Rule("etc/machine-id", _ITS_OWN),
     Rule("var/lib/dbus/machine-id", _ITS_OWN),
     Rule("etc/ssh/ssh_host_*", _ITS_OWN),
-    Rule("root/.ssh/id_*", _SECRET),
-    Rule("home/*/.ssh/id_*", _SECRET),
+    # Not etc/munge/munge.key: that one all machines have to share.
+    Rule("etc/dropbear/*_host_key", _ITS_OWN),
+    Rule("**/.ssh/id_*", _SECRET),
     Rule("var/lib/systemd/random-seed", _MADE_UP),
     Rule("var/lib/systemd/credential.secret", _MADE_UP),
     Rule("var/lib/urandom/random-seed", _MADE_UP),
@@ -64,6 +68,11 @@ RULES = (
     Rule("var/tmp/.*", _PASSING),
     Rule("run/*", _PASSING),
     Rule("etc/.pwd.lock", _PASSING),
+    # Of shadow(5)'s tools, dpkg and debconf; and Debian's daily copies of the same files.
+    *(Rule(f"etc/{name}-", _BEFORE) for name in ("passwd", "group", "shadow", "gshadow", "subuid", "subgid")),
+    Rule("var/lib/dpkg/*-old", _BEFORE),
+    Rule("var/cache/debconf/*-old", _BEFORE),
+    Rule("var/backups", _BEFORE, keep_directories=True),
     Rule("root/.*_history", _TYPED),
     Rule("home/*/.*_history", _TYPED),
     Rule("var/cache/apt/archives", _FETCHED, keep_directories=True),
@@ -71,6 +80,14 @@ RULES = (
     Rule("var/cache/distfiles", _FETCHED, keep_directories=True),
 )
 """Path by path, with the reason."""
+
+# StateDirectory= and LogsDirectory= of systemd's and chrony's units; what lies in them is another matter.
+_MADE_AT_BOOT = frozenset({"var/lib/systemd/linger", "var/log/chrony"})
+
+
+def made_at_boot(path: str) -> str:
+    """Why a directory that is new at `path` is nobody's doing; empty where it isn't so. Not what it has."""
+    return _AT_BOOT if path in _MADE_AT_BOOT else ""
 
 
 def reason(path: str, *, directory: bool) -> str:
@@ -80,9 +97,12 @@ def reason(path: str, *, directory: bool) -> str:
     if len(parts[-1]) == len(".nfs") + 24 and parts[-1].startswith(".nfs"):
         return _REMOVED
     for rule in RULES:
-        patterns = rule.pattern.split("/")
-        if len(patterns) > len(parts) or (rule.keep_directories and directory):
-            continue
-        if all(fnmatchcase(part, pattern) for part, pattern in zip(parts, patterns, strict=False)):
+        if not (rule.keep_directories and directory) and _matches(parts, rule.pattern.split("/")):
             return rule.why
     return ""
+
+
+def _matches(parts: list[str], patterns: list[str]) -> bool:
+    if patterns[0] == "**":
+        return any(_matches(parts[depth:], patterns[1:]) for depth in range(len(parts)))
+    return len(patterns) <= len(parts) and all(map(fnmatchcase, parts, patterns))
