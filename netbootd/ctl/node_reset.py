@@ -17,6 +17,7 @@ from netbootd.images.trees import size as size_of
 from netbootd.node import Node, expand_names
 from netbootd.roots import keeping
 
+_STUCK = "without its root it can't even log you in or reboot"
 _MACHINE_ID = re.compile(r"[0-9a-f]{32}")
 
 
@@ -41,7 +42,8 @@ def reset(
     bare = [node.name for node in nodes if not head.roots.home(node.machine_id).exists()]
     if bare:
         raise UserError(f"{_some(bare)} {_has(bare)} no persistent root", "there is nothing to reset")
-    _confirm(head, nodes, orphans, yes=yes)
+    up = seeming_up(head, nodes)
+    _confirm(head, nodes, orphans, up, yes=yes)
     for machine_id in (*(node.machine_id for node in nodes), *orphans):
         keeping.order_reset(head.roots, machine_id)
     done = f"reset {_some([*(node.name for node in nodes), *orphans])}"
@@ -52,6 +54,8 @@ def reset(
         say(f"{node.name}: changes discarded; its next boot gets {label}")
     for machine_id in orphans:
         say(f"{machine_id}: changes discarded")
+    for node in up:
+        warn(f"{node.name} runs on what is gone now: switch it off and on by hand; {_STUCK}")
 
 
 def to_discard(head: Head, nodes: Sequence[Node], *, discard: bool) -> list[str]:
@@ -107,20 +111,23 @@ def _meant(head: Head, names: Sequence[str]) -> tuple[list[Node], list[str]]:
     return list(nodes.values()), list(orphans)
 
 
-def _confirm(head: Head, nodes: Sequence[Node], orphans: Sequence[str], *, yes: bool) -> None:
+def _confirm(
+    head: Head, nodes: Sequence[Node], orphans: Sequence[str], up: Sequence[Node], *, yes: bool
+) -> None:
     """Ask, or refuse where nobody can be asked and a node seems to be up. Raises UserError, typer.Abort."""
     if yes:
         return
-    up = seeming_up(head, nodes)
     if up and not sys.stdin.isatty():
         named = _some([node.name for node in up])
         raise UserError(
             f"{named} {_seems(up)} to be up, and would lose its root while it runs",
-            "switch it off, or pass --yes",
+            f"switch it off first: `ssh {up[0].name if len(up) == 1 else 'NAME'} poweroff`; --yes resets it"
+            f" all the same, and then it has to be switched off and on by hand: {_STUCK}",
         )
     for node in up:
         warn(
-            f"{node.name} seems to be up: it would lose its root while it runs, and has to be restarted then"
+            f"{node.name} seems to be up, and would lose its root while it runs: `ssh {node.name} poweroff`"
+            f" first, or switch it off and on by hand afterwards; {_STUCK}"
         )
     if not sys.stdin.isatty():
         return

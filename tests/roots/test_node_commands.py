@@ -30,6 +30,7 @@ def bootable(root: Path) -> None:
     (root / "etc/shadow").write_text("root:*:1::::::\n")
     (root / "var/log/boot.log").write_text("of the build\n")
     (root / "usr/games").mkdir()
+    (root / "var/lib/systemd").mkdir(parents=True, exist_ok=True)
     (root / "usr/games/one").write_text("1\n")
 
 
@@ -48,6 +49,7 @@ printf 'daemon:x:1:1::/:/bin/false\\n' >> etc/passwd
 touch bin/busybox                                                # its time alone
 # its own, not an image's:
 echo log > var/log/syslog; mkdir -p var/log/journal/abc var/log/app; echo j > var/log/journal/abc/j
+mkdir -p var/lib/systemd/linger var/log/chrony; cp etc/passwd etc/passwd-
 echo x > tmp/x; echo ls > root/.bash_history; echo key > root/.ssh/id_rsa; echo h > etc/ssh/ssh_host_rsa_key
 """
 
@@ -101,7 +103,14 @@ def test_diff_tells_what_the_node_did_and_nothing_that_is_netbootds_or_of_this_n
     assert "added    /opt/" in shown and "7 entries" in shown and "/opt/app" not in shown
     assert "17 changes over debian@1" in shown
     every = told(head, "--all")
-    assert {"/etc/hostname", "/root/.bash_history", "/var/log/syslog", "/bin/busybox"} <= every.keys()
+    assert {
+        "/etc/passwd-",
+        "/var/log/chrony",
+        "/etc/hostname",
+        "/root/.bash_history",
+        "/var/log/syslog",
+        "/bin/busybox",
+    } <= every.keys()
     reasons = head.ctl("node", "diff", "n1", "--all")
     assert "a private key made on this node" in reasons and "netbootd lays it there" in reasons
 
@@ -132,7 +141,7 @@ def test_a_promoted_root_is_the_next_generation_without_who_the_node_is(worked: 
     for own in (
         *("etc/machine-id", "etc/hostid", "etc/ssh/ssh_host_ed25519_key", "etc/ssh/ssh_host_rsa_key"),
         *("root/.ssh/id_ed25519", "root/.ssh/id_rsa", "root/.ssh/authorized_keys", "root/.bash_history"),
-        *("var/log/syslog", "var/log/journal/abc", "tmp/x"),
+        *("var/log/syslog", "var/log/journal/abc", "tmp/x", "etc/passwd-"),
     ):
         assert not (new / own).exists() or (lower / own).exists(), own
     unchanged = "srv/data/deep"
@@ -269,8 +278,11 @@ def test_a_node_that_is_up_is_not_reset_unasked(head: RootsHead) -> None:
         refused = head.attempt("node", "reset", "n1")
         assert refused.returncode != 0
         assert "n1 seems to be up" in refused.stderr and "--yes" in refused.stderr
+        assert "`ssh n1 poweroff`" in refused.stderr and "off and on by hand" in refused.stderr
         assert head.shell(f"cat {head.root_of(node)}/etc/motd") == "mine\n"
-        head.ctl("node", "reset", "n1", "--yes")
+        done = head.attempt("node", "reset", "n1", "--yes")
+        assert done.returncode == 0
+        assert "n1 runs on what is gone now: switch it off and on by hand" in done.stderr
     finally:
         head.lab.ip(f"address del {node.address}/32 dev lo")
     assert head.shell(f"cat {head.root_of(node)}/etc/motd") == "from the image\n"
