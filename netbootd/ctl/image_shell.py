@@ -1,7 +1,10 @@
 """`netbootctl image shell` and `image note`: a generation changed by hand, and an admin's words on one."""
 
+import re
+import shlex
 import sys
 import time
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -18,6 +21,8 @@ Label = Annotated[
     str, typer.Argument(metavar="NAME\\[@GENERATION]", autocompletion=complete_images, show_default=False)
 ]
 
+_APT = re.compile(r"\b(?:apt|apt-get|aptitude)\b")
+
 
 def shell(
     ctx: typer.Context,
@@ -30,9 +35,10 @@ def shell(
 ) -> None:
     """Work in an image as root; what comes of it is published as the next generation.
 
-    Only if the shell ends with 0: `exit 1` throws it away. Packages can be installed, no service is started,
-    and nodes keep what they booted.
+    Only if the shell ends with 0: after `exit 1` you are asked. Packages can be installed, no service is
+    started, and nodes keep what they booted.
     """
+    from netbootd.images.guest import lacks_package_lists  # noqa: PLC0415 (this command's alone)
     from netbootd.images.record import check_note  # noqa: PLC0415 (this command's alone)
     from netbootd.images.shell import opened  # noqa: PLC0415 (this command's alone)
 
@@ -42,7 +48,9 @@ def shell(
     with opened(head.images, base) as session:
         if not command and sys.stdin.isatty():
             say(f"a shell in a copy of {base.label}, kept apart by {session.means}")
-            say("`exit` publishes it as the next generation, `exit 1` throws it away")
+            say("`exit` publishes it as the next generation; after `exit 1` you are asked")
+            if lacks_package_lists(base.root):
+                say("package lists: apt-get update (no image keeps them)")
         status = session.run(command or ())
         began = time.monotonic()
         changed = session.changed()
@@ -51,7 +59,10 @@ def shell(
             return
         if status and not (changed and not command and _asked(base, status, str(changed))):
             what = command[0] if command else "the shell"
-            raise UserError(f"{what} ended with {status}: nothing is published, {base.label} is as it was")
+            raise UserError(
+                f"{what} ended with {status}: nothing is published, {base.label} is as it was",
+                _lists_hint(base, command or ()),
+            )
         with shown(f"publishing what was changed in {base.label}") as progress:
             made = session.publish(changed, note, progress)
     image_made.tell(head, made, began)
@@ -90,6 +101,18 @@ def _generation(head: Head, text: str) -> Generation:
         numbers = ", ".join(map(str, head.images.numbers(name)))
         raise UserError(f"{name} has no generation {number}", f"it has {numbers}")
     return found
+
+
+def _lists_hint(base: Generation, command: Sequence[str]) -> str:
+    """What apt needs first, where `command` failed that has to do with it; else empty."""
+    from netbootd.images.guest import lacks_package_lists  # noqa: PLC0415 (this command's alone)
+
+    text = shlex.join(command)
+    if not _APT.search(text) or "update" in text or not lacks_package_lists(base.root):
+        return ""
+    if not _APT.fullmatch(command[0].rpartition("/")[2]):
+        return "no image keeps package lists: have `apt-get update` run before it"
+    return f"no image keeps package lists: -- sh -c {shlex.quote(f'apt-get update && {text}')}"
 
 
 def _asked(base: Generation, status: int, changed: str) -> bool:

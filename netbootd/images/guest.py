@@ -9,6 +9,7 @@ from pathlib import Path
 from netbootd.errors import UserError
 from netbootd.images import edit, entries
 from netbootd.images.inside import NEEDED_DIRECTORIES
+from netbootd.images.rooted import find_file
 
 _RESOLVER = "etc/resolv.conf"
 _NO_SERVICES = "usr/sbin/policy-rc.d"
@@ -106,6 +107,13 @@ def without_caches(upper: Path) -> int:
                 octets += path.lstat().st_size
                 path.unlink()
     return octets
+
+
+def lacks_package_lists(root: Path) -> bool:
+    """Whether apt is in the image and doesn't know any package: `apt-get update` has to come first."""
+    if find_file(root, ["/usr/bin/apt-get", "/bin/apt-get"]) is None:
+        return False
+    return not edit.matching(root, "/var/lib/apt/lists", "*_Packages*")
 
 
 def dress_like(like: Path, path: Path) -> None:

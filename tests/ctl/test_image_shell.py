@@ -156,6 +156,27 @@ def test_a_command_that_fails_or_changes_nothing_publishes_nothing(golden: Head)
     assert ImageStore(golden.directory / "state/images").numbers("golden") == [1]
 
 
+@root_only
+def test_an_apt_without_package_lists_is_told_how_it_gets_them(golden: Head) -> None:
+    root = golden.directory / "state/images/golden/1/root"
+    put(root, "usr/bin/apt-get", "#!/bin/sh\nexit 100\n", 0o755)
+
+    def said(*command: str) -> str:
+        return golden("image", "shell", "golden", "--", *command).err
+
+    assert "-- sh -c 'apt-get update && apt-get install -y htop'" in said("apt-get", "install", "-y", "htop")
+    assert "have `apt-get update` run before it" in said("sh", "-c", "apt-get install -y htop")
+    for other in (["apt-get", "update"], ["sh", "-c", "exit 1"]):
+        assert "package lists" not in said(*other), "that has another cause"
+    terminal = Terminal(golden.command("image", "shell", "golden"), os.environ["PATH"])
+    try:
+        terminal.wait_for("package lists: apt-get update")
+    finally:
+        terminal.kill()
+    put(root, "var/lib/apt/lists/deb.example_debian_dists_x_main_binary-amd64_Packages", "Package: htop\n")
+    assert "package lists" not in said("apt-get", "install", "-y", "htop")
+
+
 @pytest.mark.parametrize(
     ("words", "why"),
     [
@@ -235,7 +256,7 @@ def test_at_a_terminal_ctrl_c_is_the_shells_and_its_last_status_is_asked_about(
 ) -> None:
     terminal = Terminal(golden.command("image", "shell", "golden"), path)
     try:
-        terminal.wait_for(r"exit 1` throws it away")
+        terminal.wait_for(r"after `exit 1` you are asked")
         terminal.wait_for(PROMPT)
         terminal.type("echo rea''dy; cat\n")
         terminal.wait_for("ready\r\n")
