@@ -121,7 +121,7 @@ def rebuild(
         str,
         typer.Argument(
             metavar="NAME\\[@GENERATION]",
-            help="Without a number, the newest that was built.",
+            help="Without a number, the current one.",
             autocompletion=complete_images,
             show_default=False,
         ),
@@ -163,15 +163,22 @@ def _build(head: Head, name: str, order: Order, note: str) -> Generation:
 
 
 def _built(head: Head, name: str, number: int | None) -> Generation:
-    """The generation that was meant. Raises UserError where there is none that was built."""
+    """The generation that was meant: without `number` the current one, or else the newest that was built.
+
+    Raises UserError where there is none.
+    """
     numbers = head.images.numbers(name)
     if not numbers:
         raise UserError(f"there is no image {name}", "`netbootctl image list` shows those there are")
-    for candidate in [number] if number is not None else reversed(numbers):
+    current = head.images.current_number(name)
+    usual = sorted(numbers, key=lambda each: (each == current, each), reverse=True)
+    for candidate in [number] if number is not None else usual:
         found = head.images.generation(name, candidate)
         if found is None:
             raise UserError(f"{name} has no generation {candidate}", f"it has {', '.join(map(str, numbers))}")
         if found.recipe or number is not None:
+            if number is None and current not in (None, candidate):
+                warn(f"{name}@{current}, the current one, wasn't built here: taking {found.label}'s recipe")
             return found
     raise UserError(f"no generation of {name} was built here", f"netbootctl image build {name}")
 
@@ -235,6 +242,8 @@ def show_recipe(made: Generation, *, as_json: bool) -> None:
         raise UserError(f"{made.label}: {error.message}", error.hint) from error
     if as_json:
         return print_json(made.recipe)
+    if by_hand := made.recipe.get(CHANGED_BY_HAND):
+        say(f"{made.label} was changed by hand since it was built so ({by_hand}); that is in no recipe")
     order = recipe.order
     record = {
         "suite": order.suite,

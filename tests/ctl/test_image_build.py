@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from netbootd.images import record
-from netbootd.images.recipe import Order, Recipe, hook
+from netbootd.images.recipe import CHANGED_BY_HAND, Order, Recipe, hook
 from tests.ctl.conftest import Head
 
 RECIPE = Recipe(
@@ -24,10 +24,13 @@ RECIPE = Recipe(
 )
 
 
-def built(head: Head, name: str, number: int = 1) -> None:
+def built(head: Head, name: str, number: int = 1, *, suite: str = "noble", by_hand: str = "") -> None:
     """A generation with a recipe."""
     made = head.image(name, number)
-    record.write(made.directory / record.FILE_NAME, replace(made, recipe=RECIPE.to_json()))
+    recipe = replace(RECIPE, order=replace(RECIPE.order, suite=suite)).to_json()
+    if by_hand:
+        recipe[CHANGED_BY_HAND] = by_hand
+    record.write(made.directory / record.FILE_NAME, replace(made, recipe=recipe))
 
 
 @pytest.fixture
@@ -87,6 +90,28 @@ def test_a_recipe_is_shown_whole(head: Head) -> None:
         assert shown in text
     assert RECIPE.order.hooks[0].sha256 in text
     assert head.well("image", "show", "farm@1", "--recipe", "--json").json == RECIPE.to_json()
+
+
+def test_a_recipe_says_first_that_an_image_was_changed_by_hand_since(head: Head) -> None:
+    built(head, "farm")
+    built(head, "farm", 2, by_hand="over farm@1")
+    first = head.well("image", "show", "farm@2", "--recipe").out.splitlines()[0]
+    assert "farm@2 was changed by hand since" in first and "over farm@1" in first
+    assert "by hand" not in head.well("image", "show", "farm@1", "--recipe").out
+
+
+def test_what_is_built_again_is_the_current_generation(head: Head) -> None:
+    """Seen by a suite that nobody has: it is refused before anything is fetched."""
+    built(head, "farm", 1, suite="First Suite")
+    built(head, "farm", 2, suite="Second Suite")
+    assert "'Second Suite'" in head("image", "rebuild", "farm").err
+    head.well("image", "use", "farm@1")
+    refused = head("image", "rebuild", "farm")
+    assert "'First Suite'" in refused.err and "wasn't built here" not in refused.err
+    head.image("farm", 3)
+    refused = head("image", "rebuild", "farm")
+    assert "farm@3, the current one, wasn't built here: taking farm@2's recipe" in refused.err
+    assert "'Second Suite'" in refused.err
 
 
 def test_a_password_in_a_mirror_is_not_repeated_when_it_is_refused(head: Head) -> None:
