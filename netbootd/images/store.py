@@ -173,9 +173,12 @@ class ImageStore:
             current = self.current_number(name)
             older = [number for number in numbers if current is None or number < current]
             if not older:
+                others = [number for number in numbers if number != current]
                 raise UserError(
                     f"{name} has no generation older than {current}",
-                    f"it has {_listed(numbers)}: netbootctl image use {name}@NUMBER",
+                    f"it has {_listed(others)} besides: netbootctl image use {name}@NUMBER"
+                    if others
+                    else "it is the only one; `netbootctl image build`, `import` and `shell` make another",
                 )
             generation = self._existing(name, older[-1])
             self._point(self.directory / name, generation.number)
