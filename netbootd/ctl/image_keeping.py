@@ -33,15 +33,19 @@ def users(head: Head, registry: Registry, image: str) -> Mapping[int, list[str]]
     for name, booted in registry.booted().items():
         if booted.image == image:
             using[booted.number].add(name)
-    owners: dict[str, str] = {}
+    names: dict[str, str] = {}
     for node in registry.nodes():
-        owners[node.machine_id] = f"{node.name}'s persistent root"
+        names[node.machine_id] = node.name
         over = head.roots.generation(node.machine_id) if node.root is RootMode.PERSISTENT else None
         if over is None and node.image == image and current is not None:
             using[current].add(node.name)
     for (name, number), machine_ids in head.roots.users_of_generations().items():
         if name == image:
-            using[number] |= {owners.get(i, f"{head.roots.home(i)}, of no node") for i in machine_ids}
+            using[number] -= {names[i] for i in machine_ids if i in names}  # each is named once
+            using[number] |= {
+                f"{names[i]}'s persistent root" if i in names else f"{head.roots.home(i)}, of no node"
+                for i in machine_ids
+            }
     if current is not None:
         using[current] |= {f"profile {p.name}" for p in registry.profiles() if p.settings.image == image}
-    return {number: sorted(names) for number, names in using.items()}
+    return {number: sorted(words) for number, words in using.items()}

@@ -15,6 +15,7 @@ import pytest
 from netbootd.ctl.head import Head as HeadNode
 from netbootd.ctl.image_made import tell_nodes
 from netbootd.images.store import ImageStore
+from netbootd.node import RootMode
 from netbootd.registry import Registry
 from tests.ctl.conftest import MACS, Head
 from tests.images.roots import put, small_root
@@ -68,6 +69,10 @@ def test_what_a_persistent_root_lies_over_cannot_be_removed(head: Head) -> None:
     refused = head("image", "remove", "debian@1")
     assert refused.status == 2
     assert "debian@1 is used by n01's persistent root" in refused.err and "node reset" in refused.err
+    with Registry.open(head.directory / "state/registry/registry.db") as registry:
+        registry.set_booted("n01", "debian", 1, RootMode.PERSISTENT, 1.0)
+    refused = head("image", "remove", "debian@1")
+    assert "used by n01's persistent root;" in refused.err and refused.err.count("n01") == 1, "named once"
     assert head("image", "remove", "debian@2").status == 2
     assert head("image", "remove", "debian").status == 2
 
