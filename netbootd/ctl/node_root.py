@@ -122,6 +122,7 @@ def root_of(head: Head, name: str) -> "Root":
 
     with head.registry() as registry:
         node = registry.node(host_name(name))
+        profiles = {profile.name: profile.parent for profile in registry.profiles()}
     if os.geteuid() != 0:
         raise HostError(f"what {node.name} changed can be read by root only", "run it as root")
     over = head.roots.generation(node.machine_id)
@@ -135,7 +136,7 @@ def root_of(head: Head, name: str) -> "Root":
             f"the changes of {node.name} lie over {over[0]}@{over[1]}, and that isn't there",
             f"put it back, or netbootctl node reset {node.name} discards them",
         )
-    machine_id, laid = node.machine_id, Laid(head.config, node, lower.root)
+    machine_id, laid = node.machine_id, Laid(head.config, node, lower.root, profiles)
     return Root(node, lower, head.roots.upper(machine_id), head.roots.mount_point(machine_id), laid)
 
 

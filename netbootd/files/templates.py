@@ -94,6 +94,15 @@ def sources(template_dir: Path, trees: Sequence[str]) -> Sources:
     return found
 
 
+def trees_of(profile: str | None, profiles: Mapping[str, str | None]) -> list[str]:
+    """A node's own trees, in the order that they are laid in. `profiles` has each one's parent."""
+    line: list[str] = []
+    while profile is not None and profile not in line:
+        line.insert(0, profile)
+        profile = profiles.get(profile)
+    return [EACH, *(f"{PROFILES}/{name}" for name in line)]
+
+
 def laid(lower: Sources, upper: Sources) -> Sources:
     """`upper` over `lower`. Where one has a file and the other a directory, `upper` wins."""
     merged = dict(lower)

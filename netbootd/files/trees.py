@@ -10,13 +10,13 @@ from netbootd.files.hostkeys import KeyPair
 from netbootd.files.templates import (
     COMMON,
     EACH,
-    PROFILES,
     Rendering,
     Source,
     Sources,
     laid,
     rendered,
     sources,
+    trees_of,
 )
 from netbootd.files.tree import Entry, File
 from netbootd.render import Renderer
@@ -51,7 +51,7 @@ class Trees:
     def sources_of(self, node: Member) -> Sources:
         """What a node's own tree is made from."""
         if node.profile not in self._read:
-            trees = [EACH, *(f"{PROFILES}/{name}" for name in self._line(node.profile))]
+            trees = trees_of(node.profile, self.parents)
             self._read[node.profile] = sources(self.template_dir, trees)
         made = {path: Source(entry, EACH) for path, entry in self._given(node).items()}
         return laid(made, self._read[node.profile])
@@ -59,14 +59,6 @@ class Trees:
     def of(self, node: Member) -> Rendering:
         """A node's own tree, which is laid over the common one."""
         return rendered(self.sources_of(node), self.renderer, given(names.node_variables(self.cluster, node)))
-
-    def _line(self, profile: str | None) -> list[str]:
-        """The profile's parents, the farthest first, and itself."""
-        line: list[str] = []
-        while profile is not None and profile not in line:
-            line.insert(0, profile)
-            profile = self.parents.get(profile)
-        return line
 
     def _given(self, node: Member) -> dict[str, Entry]:
         """What no template can make: keys, octets that aren't text.

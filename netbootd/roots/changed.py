@@ -1,12 +1,13 @@
 """What a node changed over its generation, apart from what netbootd laid there and from who the node is."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from netbootd.config import Config
 from netbootd.files.disk import scan
-from netbootd.files.tree import Directory, File
+from netbootd.files.templates import COMMON, sources, trees_of
+from netbootd.files.tree import Directory, File, parents
 from netbootd.image import Generation
 from netbootd.images import edit, layered
 from netbootd.images.layered import Change
@@ -19,6 +20,7 @@ from netbootd.roots.identity import made_at_boot, reason
 ACCOUNTS = "usr/lib/netbootd/accounts"
 MOUNTS = "usr/lib/netbootd/mounts"
 _LAID = "netbootd lays it there at each boot"
+_TEMPLATE = "netbootd's templates make it: another time, if not now"
 _MERGED = "the cluster's accounts, which netbootd puts in at each boot"
 _TOUCHED = "only its time"
 
@@ -57,13 +59,15 @@ class Told:
 
 
 class Laid:
-    """What netbootd lays over the root of a node, as it stands in the state directory.
+    """What netbootd lays over the root of a node: as it stands in the state directory, or may have before.
 
-    `lower` is the image's root: where that has links to directories, as /lib to usr/lib, node-init lays what
-    belongs there behind them.
+    A template that comes out empty today, as that for chrony's sources for a node without time servers, may
+    have made a file before, which the root still has: so the paths of all templates for this node count.
+    `profiles` has each one's parent. `lower` is the image's root: where that has links to directories, as
+    /lib to usr/lib, node-init lays what belongs there behind them.
     """
 
-    def __init__(self, config: Config, node: Node, lower: Path) -> None:
+    def __init__(self, config: Config, node: Node, lower: Path, profiles: Mapping[str, str | None]) -> None:
         trees = [
             scan(config.state_dir, directory.relative_to(config.state_dir).as_posix())
             for directory in (config.common_dir, config.nodes_dir / node.name)
@@ -72,9 +76,14 @@ class Laid:
         directories = {path for path, entry in entries.items() if isinstance(entry, Directory)}
         self.files = frozenset(_behind_links(lower, path) for path in entries.keys() - directories)
         """Relative to the root."""
+        templates = sources(config.template_dir, [COMMON, *trees_of(node.profile, profiles)])
+        possible = [path for path, source in templates.items() if not isinstance(source.made, Directory)]
+        self.possible = frozenset(_behind_links(lower, path) for path in possible)
+        """What templates for this node can make; relative to the root."""
         made = [words[1] for words in _lines(entries.get(MOUNTS)) if len(words) > 1]
         made += [words[4] for words in _lines(entries.get(ACCOUNTS)) if words[0] == "user" and len(words) > 4]
         made += directories - {"."}
+        made += {parent for path in possible for parent in parents(path)} - {"."}
         self.directories = frozenset(
             part for point in made for part in _upwards(_behind_links(lower, point.strip("/")))
         )
@@ -85,6 +94,8 @@ class Laid:
         """Why what is at `path` is nothing for an image; empty where it is."""
         if path in self.files and not directory:
             return _LAID
+        if path in self.possible and not directory:
+            return _TEMPLATE
         return reason(path, directory=directory)
 
     def cleaned(self, lower: Path, upper: Path, path: str) -> tuple[str, str] | None:

@@ -205,6 +205,29 @@ def test_the_clusters_user_is_in_no_image_and_its_ids_are_no_change(head: RootsH
     assert (made / "shadow").read_text() == "root:*:1::::::\n"
 
 
+def test_what_netbootd_laid_once_and_renders_no_more_is_not_the_nodes_doing(head: RootsHead) -> None:
+    head.publish(bootable)
+    for tree in ("common", "each", "profiles/gpu", "profiles/other"):
+        where = head.directory / "templates/node" / tree / "etc"
+        where.mkdir(parents=True)
+        (where / f"{tree.rpartition('/')[2]}.conf.j2").write_text("{% if false %}x{% endif %}")
+    head.ctl("profile", "set", "base", "--root", "persistent")
+    head.ctl("profile", "set", "gpu", "--parent", "base")
+    head.ctl("profile", "set", "other", "--parent", "base")
+    root = head.root_of(head.add(1, "--profile", "gpu", "--dhcp-option", "ntp-servers=none"))
+    laid = "etc/systemd/timesyncd.conf.d/netbootd.conf etc/common.conf etc/each.conf etc/gpu.conf"
+    for path in laid.split():
+        assert not any((head.state / tree / path).exists() for tree in ("common", "nodes/n1")), path
+        head.shell(f"mkdir -p $(dirname {root}/{path}); echo old > {root}/{path}")
+    assert told(head) == {}
+    head.shell(f"echo mine > {root}/etc/other.conf")
+    assert "/etc/other.conf" in told(head), "another profile's, which this node never had"
+    head.ctl("node", "promote", "n1")
+    made = head.state / "images/debian/3/root"
+    assert [path for path in laid.split() if (made / path).exists()] == []
+    assert (made / "etc/other.conf").read_text() == "mine\n"
+
+
 def test_what_is_laid_behind_a_link_of_the_image_is_not_the_nodes_doing(head: RootsHead) -> None:
     def linked(root: Path) -> None:
         bootable(root)
