@@ -108,7 +108,9 @@ def _share(staging: Staging, older: Path, progress: Progress) -> int:
 
     told(0)
     sharing.share(staging.boot, older / "boot", times=False)
-    return sharing.share(staging.root, older / "root", told=told).cloned
+    cloned = sharing.share(staging.root, older / "root", told=told).cloned
+    told(total)  # directories that only the new one has were not looked into
+    return cloned
 
 
 def _copy_boot_files(root: Path, kernel: Kernel, boot: Path) -> None:

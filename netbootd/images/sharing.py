@@ -28,7 +28,7 @@ _LARGEST_REQUEST = 16 << 20
 _SAME = ("st_mode", "st_uid", "st_gid", "st_size")
 
 Told = Callable[[int], None]
-"""Called with the octets compared so far."""
+"""Called with the octets of the new tree's files that were come to so far, read or not."""
 
 
 def unheard(octets: int) -> None:
@@ -78,8 +78,11 @@ class _Sharing:
     linked: frozenset[int]
     """Inodes of the new tree that had several names before, in it or in an older generation."""
     shared: Shared = field(default_factory=Shared)
-    compared: int = 0
+    seen: int = 0
+    """Octets of the new tree's files that were come to."""
     can_clone: bool = True
+    _counted: set[int] = field(default_factory=set)
+    """Files with several names that are in `seen`."""
     _taken: set[int] = field(default_factory=set)
     """Older files with several names of which one stands for a file of the new tree by now."""
 
@@ -113,11 +116,22 @@ class _Sharing:
         """The files, links and directories that two directories have both."""
         for name in entries.names(made):
             new, old = entries.status(name, made), entries.status(name, before)
+            if new is not None and stat.S_ISREG(new.st_mode):
+                self._count(new)
             if new is None or old is None or new.st_ino == old.st_ino or new.st_dev != old.st_dev:
                 continue
             kind = stat.S_IFMT(new.st_mode)
             if kind == stat.S_IFMT(old.st_mode) and kind in (stat.S_IFDIR, stat.S_IFREG, stat.S_IFLNK):
                 yield _Pair(here, name, new, old)
+
+    def _count(self, new: os.stat_result) -> None:
+        """Files are most often not read: what counted those alone would stand still at nothing."""
+        if new.st_nlink > 1:
+            if new.st_ino in self._counted:
+                return
+            self._counted.add(new.st_ino)
+        self.seen += new.st_size
+        self.told(self.seen)
 
     def _share(self, pairs: list[_Pair], made: int, before: int) -> None:
         """Share a file, all of whose names in both trees `pairs` are; `made` and `before` are the first's."""
@@ -171,8 +185,6 @@ class _Sharing:
             return False
         if stat.S_ISLNK(new.st_mode):
             return os.readlink(pair.name, dir_fd=made) == os.readlink(pair.name, dir_fd=before)
-        self.compared += new.st_size
-        self.told(self.compared)
         with entries.regular(pair.name, made) as one, entries.regular(pair.name, before) as other:
             return entries.same_content(one, other)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from netbootd.images import sharing, trees
+from netbootd.images import entries, sharing, trees
 from netbootd.images.importer import import_image
 from netbootd.images.sharing import share
 from netbootd.images.store import ImageStore
@@ -93,9 +93,27 @@ def test_what_differs_in_size_or_time_is_not_even_read(
     older, new = both
     os.utime(new / "usr/e", ns=(1, 1))
     os.truncate(new / "etc/a", 3)
-    compared: list[int] = []
-    share(new, older, told=compared.append)
-    assert compared == [1000, 2000, 2600], "usr/lib/c and d, etc/b"
+    read: list[int] = []
+    same_content = entries.same_content
+
+    def noted(one: int, other: int) -> bool:
+        read.append(os.fstat(one).st_size)
+        return same_content(one, other)
+
+    monkeypatch.setattr(entries, "same_content", noted)
+    share(new, older)
+    assert read == [1000, 1000, 600], "usr/lib/c and d, etc/b"
+
+
+def test_what_was_come_to_counts_though_it_is_shared_already(both: tuple[Path, Path]) -> None:
+    older, new = both
+    (new / "usr/e").unlink()
+    os.link(older / "usr/e", new / "usr/e")
+    os.link(new / "etc/a", new / "etc/a2")
+    told: list[int] = []
+    share(new, older, told=told.append)
+    assert len(told) == 5 and told == sorted(told)
+    assert told[-1] == trees.size(new)
 
 
 def test_times_may_be_passed_over(both: tuple[Path, Path]) -> None:
