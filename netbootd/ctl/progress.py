@@ -19,6 +19,9 @@ LINE_EVERY = 10.0
 WINDOW = 15.0
 """Seconds over which a rate is taken: long enough to be steady, short enough to be of now."""
 
+WIDE = 140
+"""Characters of a terminal from which on there is room for a bar beside the texts."""
+
 
 @contextmanager
 def shown(title: str) -> Iterator[Progress]:
@@ -81,13 +84,17 @@ def _bar(title: str) -> Iterator[Progress]:
     )
     from rich.progress import Progress as RichProgress  # noqa: PLC0415
 
-    columns = (
-        SpinnerColumn(finished_text="[green]✓"),
-        TextColumn("{task.description:<40}"),
-        BarColumn(bar_width=32),
-        TextColumn("{task.fields[far]:52}"),
-        TimeElapsedColumn(),
+    shown = (
+        (
+            TextColumn("{task.description:<42}"),
+            BarColumn(bar_width=32),
+            TextColumn("{task.fields[far]:52}"),
+        )
+        if console().width >= WIDE
+        # One column: of two, each would be as wide as its longest text, and what is beside that empty.
+        else (TextColumn("{task.description}  {task.fields[far]}"),)
     )
+    columns = (SpinnerColumn(finished_text="[green]✓"), *shown, TimeElapsedColumn())
     with RichProgress(*columns, console=console()) as bars:
         console().print(title)
         tasks: dict[str, TaskID] = {}
