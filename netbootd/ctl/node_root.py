@@ -12,6 +12,7 @@ from netbootd.ctl import echo
 from netbootd.ctl.afterwards import bring_up_to_date
 from netbootd.ctl.head import Head, complete_images, complete_nodes
 from netbootd.ctl.options import Json
+from netbootd.ctl.own_roots import lacking
 from netbootd.ctl.tables import duration, listing, print_json, say, size, warn
 from netbootd.errors import HostError, UserError
 from netbootd.image import image_name
@@ -127,9 +128,13 @@ def root_of(head: Head, name: str) -> "Root":
         raise HostError(f"what {node.name} changed can be read by root only", "run it as root")
     over = head.roots.generation(node.machine_id)
     if over is None:
-        hint = "netbootctl apply makes it" if node.root is RootMode.PERSISTENT else ""
-        hint = hint or f"its root mode is {node.root}: netbootctl node set {node.name} --root persistent"
-        raise UserError(f"{node.name} has no persistent root yet", hint)
+        none = f"{node.name} has no persistent root yet"
+        if node.root is not RootMode.PERSISTENT:
+            hint = f"its root mode is {node.root}: netbootctl node set {node.name} --root persistent"
+            raise UserError(none, hint)
+        if reason := lacking(head, node):
+            raise UserError(f"{none}: {reason[0]}", reason[1])
+        raise UserError(none, "netbootctl apply makes it")
     lower = head.images.generation(*over)
     if lower is None:
         raise UserError(

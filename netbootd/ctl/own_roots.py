@@ -7,6 +7,7 @@ from typing import Any
 
 from netbootd.ctl.head import Head
 from netbootd.ctl.tables import size
+from netbootd.image import how_to_get
 from netbootd.images import trees
 from netbootd.node import Node, RootMode
 
@@ -55,6 +56,19 @@ def advise(head: Head, nodes: Iterable[Node], tell: Callable[[str], None]) -> No
     for node in nodes:
         if (own := standing(head, node)) and own.advice:
             tell(own.advice)
+
+
+def lacking(head: Head, node: Node) -> tuple[str, str] | None:
+    """Why `apply` can't make the node's root, and what to do first; None where it can, or needn't."""
+    if head.roots.generation(node.machine_id) is not None:
+        return None
+    if node.image is None:
+        return "no image is set", "netbootctl node set NAME --image IMAGE"
+    if head.images.current_number(node.image) is not None:
+        return None
+    if node.image in head.images.names() and head.images.numbers(node.image):
+        return f"image {node.image} has no current generation", f"netbootctl image use {node.image}@NUMBER"
+    return f"image {node.image} has no generation", how_to_get(node.image, head.images.names())
 
 
 def standing(head: Head, node: Node, *, measured: bool = False) -> Standing | None:

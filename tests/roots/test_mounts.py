@@ -93,6 +93,24 @@ def test_a_root_stays_over_its_generation_and_people_are_told(head: RootsHead) -
     assert refused.returncode != 0 and "debian@1 is used by" in refused.stderr
 
 
+def test_a_root_without_an_image_is_told_with_what_makes_the_image_and_not_with_apply(
+    head: RootsHead,
+) -> None:
+    head.add(1, "--image", "alma")
+    (head.state / "images/debian/current").unlink()
+    head.add(2, "--image", "debian")
+    lines = head.attempt("doctor").stdout.splitlines()
+    for name, why, remedy in (
+        ("n1", "image alma has no generation", "netbootctl image build alma"),
+        ("n2", "image debian has no current generation", "netbootctl image use debian@NUMBER"),
+    ):
+        assert any(f"no persistent root yet for {name}: {why}" in line for line in lines), lines
+        said = head.attempt("node", "diff", name).stderr
+        assert f"{name} has no persistent root yet: {why}" in said
+        assert remedy in said and "netbootctl apply" not in said
+    assert not any("not mounted" in line for line in lines)
+
+
 def test_what_else_is_mounted_in_its_place_makes_way(head: RootsHead) -> None:
     node = head.add(1)
     root = head.root_of(node)

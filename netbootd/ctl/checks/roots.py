@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from netbootd.ctl.checks.finding import Context, Finding, note, ok, warning, wrong
+from netbootd.ctl.own_roots import lacking
 from netbootd.ctl.tables import size
 from netbootd.errors import HostError
 from netbootd.images import trees
@@ -25,7 +26,11 @@ def roots(context: Context) -> list[Finding]:
     if needed:
         state = applying.look(context.config, context.head.images, nodes, booted, failed=None)
         found += [wrong(text) for text in state.warnings]
-        if missing := [node.name for i, node in needed.items() if i not in state.serving and node.image]:
+        reasons = {node.name: lacking(context.head, node) for node in needed.values()}
+        for reason in dict.fromkeys(filter(None, reasons.values())):
+            names = [name for name, why in reasons.items() if why == reason]
+            found.append(wrong(f"no persistent root yet for {_some(names)}: {reason[0]}", reason[1]))
+        if missing := [n.name for i, n in needed.items() if i not in state.serving and not reasons[n.name]]:
             text = f"not mounted: the persistent root of {_some(missing)}, which can't boot without"
             found.append(wrong(text, "netbootctl apply"))
     return found or ([ok(f"persistent roots mounted: {len(needed)}")] if needed else [])
