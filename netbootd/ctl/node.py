@@ -22,7 +22,7 @@ from netbootd.ctl.options import (
     dhcp_options,
     shown_options,
 )
-from netbootd.ctl.own_roots import advise, standing
+from netbootd.ctl.own_roots import advise, leaves_kept, said, standing
 from netbootd.ctl.tables import card, listing, say, warn
 from netbootd.errors import UserError
 from netbootd.image import image_name
@@ -172,15 +172,18 @@ def show(ctx: typer.Context, name: Name, as_json: Json = False) -> None:
         booted = registry.booted().get(node.name)
         record["cores"] = registry.cores(node.name).get(node.name)
     record["booted"] = booted.label if booted else None
+    record["booted_root"] = booted.root.value if booted else None
     root = standing(head, node, measured=True)
     record["persistent_root"] = root.record if root else None
     if as_json:
         return card(record, {}, as_json=True)
-    shown = {key: f"{value}" + (f"  ({source})" if source != "node" else "") for key, value, source in
-             setting_rows(record)}  # fmt: skip
+    shown: dict[str, Any] = {
+        key: f"{value}" + (f"  ({source})" if source != "node" else "")
+        for key, value, source in setting_rows(record)
+    }
     shown |= {
         "cores": record["cores"],
-        "booted": record["booted"],
+        "booted": said(booted.label, booted.root, usual=True) if booted else None,
         **({"persistent root": str(root)} if root else {}),
     }
     return card(shown, {key: key for key in shown})
@@ -233,10 +236,19 @@ def set_(  # noqa: PLR0913 (each is an option of the command)
             node = registry.node(each)
             if changes.keys() & {"serial", "macs"}:
                 check_serial(changes.get("serial", node.serial), changes.get("macs", node.macs))
+        before = [registry.node(each) for each in names]
         nodes = [registry.set_node(each, changes, networks) for each in names]
+        booted = registry.booted()
         _warn_of_own_images(registry, nodes, profile if image is None else None, name)
     for node in nodes:
         say(f"{node.name} changed: " + ", ".join(_change(key, node) for key in changes))
+    pairs = list(zip(before, nodes, strict=True))
+    later = [new.name for old, new in pairs if new.name in booted and _boots_else(old, new)]
+    if later:
+        say(f"{later[0]} takes it at its next boot" if len(later) == 1 else "each takes it at its next boot")
+    for old, node in pairs:
+        if kept := leaves_kept(head, old, node):
+            say(kept)
     advise(head, nodes if {"image", "root", "profile"} & changes.keys() else (), warn)
     if not bring_up_to_date(head, f"{_so_many(nodes)} changed"):
         warn_of_missing_images(head, [node.image for node in nodes])
@@ -358,6 +370,10 @@ def _warn_of_own_images(registry: Registry, nodes: list[Node], profile: str | No
 
 def _so_many(nodes: list[Node]) -> str:
     return nodes[0].name if len(nodes) == 1 else f"{len(nodes)} nodes"
+
+
+def _boots_else(old: Node, new: Node) -> bool:
+    return (old.image, old.root, old.kernel_args) != (new.image, new.root, new.kernel_args)
 
 
 def _unset(wishes: list[str]) -> dict[str, Any]:

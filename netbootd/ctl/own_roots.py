@@ -58,6 +58,14 @@ def advise(head: Head, nodes: Iterable[Node], tell: Callable[[str], None]) -> No
             tell(own.advice)
 
 
+_MODES = {RootMode.OVERLAY: "overlay", RootMode.PERSISTENT: "own root", RootMode.RAM: "in memory"}
+
+
+def said(label: str, root: RootMode, *, usual: bool = False) -> str:
+    """What a node boots and how it has it: `debian@3, own root`. Overlay is said only if `usual` is set."""
+    return label if root is RootMode.OVERLAY and not usual else f"{label}, {_MODES[root]}"
+
+
 def lacking(head: Head, node: Node) -> tuple[str, str] | None:
     """Why `apply` can't make the node's root, and what to do first; None where it can, or needn't."""
     if head.roots.generation(node.machine_id) is not None:
@@ -69,6 +77,18 @@ def lacking(head: Head, node: Node) -> tuple[str, str] | None:
     if node.image in head.images.names() and head.images.numbers(node.image):
         return f"image {node.image} has no current generation", f"netbootctl image use {node.image}@NUMBER"
     return f"image {node.image} has no generation", how_to_get(node.image, head.images.names())
+
+
+def leaves_kept(head: Head, old: Node, new: Node) -> str:
+    """What becomes of the changes of a node that leaves its persistent root; empty where it leaves none."""
+    left = old.root is RootMode.PERSISTENT and new.root is not RootMode.PERSISTENT
+    if not left or head.roots.generation(new.machine_id) is None:
+        return ""
+    name = new.name
+    return (
+        f"what {name} changed in its own root is kept: `netbootctl node diff {name}` shows it, `node set"
+        f" {name} --root persistent` brings it back, `node reset {name}` throws it away"
+    )
 
 
 def standing(head: Head, node: Node, *, measured: bool = False) -> Standing | None:

@@ -13,7 +13,7 @@ from netbootd.boot.progress import Progress
 from netbootd.ctl import wanted_loaders
 from netbootd.ctl.head import Head
 from netbootd.ctl.options import Json
-from netbootd.ctl.own_roots import standing
+from netbootd.ctl.own_roots import said, standing
 from netbootd.ctl.tables import cell, duration, listing, print_json, say, table
 from netbootd.ctl.verdict import ADVICE, State, state, stopped_at
 from netbootd.image import how_to_get
@@ -95,11 +95,12 @@ def _node(
     if own and own.used:
         boots = own.over
     told = booted.label if booted else None
-    shown = boots
-    if told and told != boots:
-        shown = f"{told}, next {boots or '-'}"
-    if own and own.used:
-        shown = f"{shown}, own root{f'; {own.newer} is current' if own.newer else ''}"
+    shown = said(boots, node.root) if boots else None
+    if booted and (booted.label, booted.root) != (boots, node.root):
+        following = said(boots, node.root, usual=booted.root is not node.root) if boots else "-"
+        shown = f"{said(booted.label, booted.root)}; next {following}"
+    if own and own.used and own.newer:
+        shown = f"{shown}; {own.newer} is current"
     return {
         "name": node.name,
         "address": str(node.address),
@@ -108,7 +109,9 @@ def _node(
         "since": progress.last if progress else None,
         "ago": f"{duration(now - progress.last)} ago" if progress else None,
         "image": node.image,
+        "root": node.root.value,
         "booted": told,
+        "booted_root": booted.root.value if booted else None,
         "next": boots if current or (own and own.used) else None,
         "persistent_root": own.record if own else None,
         "boots": shown,

@@ -111,6 +111,33 @@ def test_a_root_without_an_image_is_told_with_what_makes_the_image_and_not_with_
     assert not any("not mounted" in line for line in lines)
 
 
+def test_what_a_node_runs_is_told_from_what_it_boots_next(head: RootsHead) -> None:
+    def image_of_status() -> str:
+        (node,) = head.json("status")["nodes"]
+        assert str(node["boots"]) in head.ctl("status")
+        return str(node["boots"])
+
+    head.add(1)
+    assert "next boot" not in head.ctl("node", "set", "n1", "--root", "overlay"), "it has booted nothing yet"
+    head.boots("n1", "debian@1", RootMode.OVERLAY)
+    assert image_of_status() == "debian@1"
+    said = head.ctl("node", "set", "n1", "--root", "persistent")
+    assert "n1 takes it at its next boot" in said and "is kept" not in said
+    assert image_of_status() == "debian@1; next debian@1, own root"
+    head.boots("n1", "debian@1", RootMode.PERSISTENT)
+    assert image_of_status() == "debian@1, own root"
+    said = head.ctl("node", "set", "n1", "--root", "overlay")
+    assert "n1 takes it at its next boot" in said
+    assert "what n1 changed in its own root is kept: `netbootctl node diff n1`" in said
+    assert image_of_status() == "debian@1, own root; next debian@1, overlay"
+    assert "debian@1, own root" in head.ctl("node", "show", "n1")
+    assert head.json("node", "show", "n1")["booted_root"] == "persistent"
+    head.ctl("node", "set", "n1", "--root", "ram")
+    head.boots("n1", "debian@1", RootMode.RAM)
+    assert image_of_status() == "debian@1, in memory"
+    assert "next boot" not in head.ctl("node", "set", "n1", "--dhcp-option", "ntp-servers=none")
+
+
 def test_what_else_is_mounted_in_its_place_makes_way(head: RootsHead) -> None:
     node = head.add(1)
     root = head.root_of(node)
