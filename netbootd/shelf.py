@@ -228,4 +228,7 @@ def shown(path: str) -> str:
 
 
 def _octets(size: int) -> str:
-    return f"{size} B" if size < 10_000 else f"{size / 1e6:.1f} MB"
+    """In the units that nodes tell sizes in, too: node_memory.sh."""
+    if size < 1_000_000:
+        return f"{size} B" if size < 10_000 else f"{size / 1e3:.0f} kB"
+    return f"{size / 1e6:.1f} MB"

@@ -152,6 +152,18 @@ def test_the_kernel_is_opened_and_its_stage_reached(head: Head) -> None:
     assert (stage, text) == (Stage.KERNEL, "/images/debian/1/vmlinuz over HTTP, 6 B")
 
 
+@pytest.mark.parametrize(
+    ("size", "said"), [(9_999, "9999 B"), (10_240, "10 kB"), (999_000, "999 kB"), (141_300_000, "141.3 MB")]
+)
+def test_a_size_is_told_in_a_unit_that_shows_it(head: Head, size: int, said: str) -> None:
+    os.truncate(head.generation.boot / "vmlinuz", size)
+    asset = head.open("/images/debian/1/vmlinuz")
+    assert isinstance(asset, Asset) and asset.fd is not None
+    os.close(asset.fd)
+    ((_, _, text),) = head.told()
+    assert text.endswith(f"over HTTP, {said}")
+
+
 def test_a_link_out_of_the_image_is_denied(head: Head) -> None:
     refusal = head.open("images/debian/1/secret")
     assert isinstance(refusal, Refusal)

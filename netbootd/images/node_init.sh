@@ -57,7 +57,7 @@ main() {
     keep_network
     serial_login
     release
-    case $root in ram) how="from memory, $(mib "$size") MiB" ;; *) how="NFS v$nfs" ;; esac
+    case $root in ram) how="from memory, $(mb "$size") MB" ;; *) how="NFS v$nfs" ;; esac
     report root "$root, $how, $(uptime_seconds) s after the kernel started"
     hand_over "$@"
 }

@@ -84,8 +84,8 @@ room_for() { # OCTETS: a memory file system for so much, if there is that much, 
         case $what in MemAvailable:) free=$amount ;; MemTotal:) all=$amount ;; esac
     done </proc/meminfo
     [ "$free" -ge "$need" ] ||
-        give_up "too little memory for the root mode ram: the image takes $(mib "$1") MiB and a system some more, \
-$((need / 1024)) in all; of this machine's $((all / 1024)) MiB $((free / 1024)) are free" \
+        give_up "too little memory for the root mode ram: the image takes $(mb "$1") MB and a system some more, \
+$(mb $((need * 1024))) in all; of this machine's $(mb $((all * 1024))) MB $(mb $((free * 1024))) are free" \
             "netbootctl node set ${node:-NODE} --root overlay, a smaller image, or more memory"
     [ -d "$work/fetched" ] || mkdir "$work/fetched"
     mount -n -t tmpfs -o "mode=0700,size=$(($1 / 1024 + 1024))k" tmpfs "$work/fetched" ||
@@ -104,8 +104,8 @@ is_whole() { # the image that was fetched: its size by what was written, its che
     return 1
 }
 
-mib() { # OCTETS
-    echo $((($1 + 1048575) / 1048576))
+mb() { # OCTETS: in the unit that the head node's timeline has
+    echo $((($1 + 500000) / 1000000))
 }
 
 # --- HTTP ----------------------------------------------------------------------------------------------------
@@ -134,7 +134,7 @@ fetch() { # PATH FILE: by whatever tool there is; sets written, or why and advic
         seconds=$((seconds + 1)) idle=$((idle + 1))
         count_written
         [ "$written" = "$before" ] || idle=0
-        [ $((seconds % 10)) -ne 0 ] || say "$1: $(mib "$written") MiB${size:+ of $(mib "$size")} after $seconds s"
+        [ $((seconds % 10)) -ne 0 ] || say "$1: $(mb "$written") MB${size:+ of $(mb "$size")} after $seconds s"
         [ "$idle" -lt "$STALL_SECONDS" ] || kill -9 "$worker"
     done
     wait "$worker" 2>/dev/null

@@ -333,7 +333,7 @@ def test_a_node_with_too_little_memory_says_how_much_it_would_take(memory_head: 
     node = Node(memory_head, replace(VIRTIO, memory=160), house)
     node.given |= IN_MEMORY
     node.power_on()
-    node.wait_for("too little memory for the root mode ram: the image takes [0-9]+ MiB", SECONDS)
+    node.wait_for("too little memory for the root mode ram: the image takes [0-9]+ MB", SECONDS)
     node.wait_for("this machine restarts in 60 seconds", SECONDS)
 
 

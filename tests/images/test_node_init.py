@@ -522,7 +522,7 @@ def test_why_a_file_does_not_come_is_told_in_words(
 @pytest.mark.net
 @pytest.mark.parametrize(
     ("free", "expected"),
-    [(300_000, "mounted"), (100_000, "too little memory for the root mode ram: the image takes 100 MiB")],
+    [(300_000, "mounted"), (100_000, "too little memory for the root mode ram: the image takes 105 MB")],
 )
 def test_an_image_that_does_not_fit_is_not_fetched(
     shell: list[str], lab: Lab, tmp_path: Path, free: int, expected: str
@@ -534,8 +534,8 @@ def test_an_image_that_does_not_fit_is_not_fetched(
     said = fetching(shell, lab, tmp_path, "wget", script)
     assert said.startswith(expected)
     if free < 200_000:
-        assert "of this machine's 500 MiB 97 are free" in said
-        assert "164 in all" in said
+        assert "of this machine's 524 MB 102 are free" in said
+        assert "172 in all" in said
 
 
 @pytest.mark.parametrize(
