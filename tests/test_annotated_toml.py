@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from netbootd.config import (
+    ClusterSettings,
     Config,
     HostsSettings,
     HttpSettings,
@@ -39,12 +40,13 @@ def test_every_setting_is_explained_and_its_example_can_be_used_as_it_stands(tmp
     )
     config = loaded(switched_on, tmp_path)
     tables = {
-        "": set(Config.model_fields) - {"path", "network", "tftp", "http", "nfs", "hosts"},
+        "": set(Config.model_fields) - {"path", "network", "tftp", "http", "nfs", "hosts", "cluster"},
         "network": set(NetworkSettings.model_fields),
         "tftp": set(TftpSettings.model_fields),
         "http": set(HttpSettings.model_fields),
         "nfs": set(NfsSettings.model_fields),
         "hosts": set(HostsSettings.model_fields),
+        "cluster": set(ClusterSettings.model_fields),
     }
     found: dict[str, set[str]] = {table: set() for table in tables}
     table = ""
@@ -66,6 +68,7 @@ def test_a_commented_default_is_the_default(tmp_path: Path) -> None:
     bare = loaded('[[network]]\ninterface = "eth1"\n', tmp_path)
     lines = rendered(interface="eth1").splitlines()
     examples = {"authorized_keys", "address", "range", "pool", "router", "dns", "domain"}
+    examples |= {"user", "shared"}
     examples |= {"subnet", "ntp-servers", "classless-static-routes", "option-224"}
     shown = "\n".join(
         line[1:] if SETTING.match(line) and line[1:].split()[0] not in examples else line for line in lines

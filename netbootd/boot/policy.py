@@ -47,7 +47,8 @@ def _for_node(
 ) -> Decision:
     if node.address not in network.subnet:
         return Ignore(reason=f"{node.name} is on another wire: {node.address} lies outside {network.subnet}")
-    if family is None or not (family.begins_boot or generation is not None):
+    rooted = generation is not None and node.root is not RootMode.RAM
+    if family is None or not (family.begins_boot or rooted):
         firmware = family.name if family else ""
         reason = "it asks for nothing to boot: an operating system, not a firmware"
         return LocalBoot(firmware=firmware, reason=reason)

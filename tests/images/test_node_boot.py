@@ -331,7 +331,8 @@ def test_a_root_in_memory_comes_up_and_lives_without_an_nfs_server(memory_head: 
 
 def test_a_node_with_too_little_memory_says_how_much_it_would_take(memory_head: Lab, house: House) -> None:
     node = Node(memory_head, replace(VIRTIO, memory=160), house)
-    node.given |= IN_MEMORY
+    node.given |= IN_MEMORY | {"image": "/boot/large"}
+    put(memory_head.directory, "www/boot/large.sum", f"{200 << 20} {'0' * 64}\n")
     node.power_on()
     node.wait_for("too little memory for the root mode ram: the image takes [0-9]+ MB", SECONDS)
     node.wait_for("this machine restarts in 60 seconds", SECONDS)
